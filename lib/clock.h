@@ -1,0 +1,13 @@
+/* The clocks, named once. */
+#ifndef DIRPIPE_CLOCK_H
+#define DIRPIPE_CLOCK_H
+
+#include <stdint.h>
+
+int64_t clock_boot_ms(void); /* CLOCK_BOOTTIME: goes on during suspend; leases are measured on it */
+int64_t clock_unix_ms(void); /* CLOCK_REALTIME: records and policies */
+
+enum { CLOCK_RFC3339 = 25 };
+void clock_rfc3339(int64_t unix_ms, char text[static CLOCK_RFC3339]); /* 2026-01-02T03:04:05.678Z */
+
+#endif
