@@ -1,0 +1,58 @@
+/* An LDAP entry as the collector sees it: identity, class, DN and the requested attributes, copied out of libldap's
+ * message and checked (GOALS 8: size caps, secrets never read). Attribute options such as ;lang-x are kept in
+ * the name, ;range= and ;binary are not. */
+#ifndef DIRPIPE_ENTRY_H
+#define DIRPIPE_ENTRY_H
+
+#include "id.h"
+#include <ldap.h>
+
+enum entry_class { ENTRY_USER, ENTRY_GROUP, ENTRY_CONTAINER, ENTRY_OTHER, ENTRY_CLASSES };
+
+enum {
+	ENTRY_VALUE_MAX = 64 << 10, /* bytes of one value; more: the entry is rejected with the attribute's name */
+	ENTRY_MAX = 16 << 20,	    /* bytes of one entry (a 50,000-member group has 2.6 MB) */
+};
+
+struct entry_attr {
+	char *name;	      /* as the server spelled it, without options other than ;lang- */
+	struct slice *values; /* owned, NUL after each; NULL and 0: requested or reported without values */
+	size_t n;
+};
+
+struct entry {
+	struct id id;	     /* RFC 4122 order */
+	uint8_t raw_id[16];  /* as the directory stores it (AD: objectGUID's own order) */
+	enum entry_class class;
+	char *dn;	     /* UTF-8, as the server wrote it, without <GUID=> or <SID=> parts */
+	struct entry_attr *attrs;
+	size_t n;
+};
+
+/* How a directory names things; one constant per kind. */
+struct entry_schema {
+	const char *id_attr;	  /* objectGUID, entryUUID, nsUniqueId */
+	bool id_is_guid;	  /* 16 bytes in Microsoft's mixed order */
+	const char *user_filter;  /* default for users.filter */
+	const char *group_filter;
+	const char *container_filter;
+};
+extern const struct entry_schema entry_schema_ad, entry_schema_openldap, entry_schema_389ds;
+
+/* NULL with *ret_why (static text) when it has no id, no DN or breaks a cap; ret_id is set when it could be read. */
+struct entry *entry_new(LDAP *ld, LDAPMessage *message, const struct entry_schema *schema, struct id *ret_id,
+			const char **ret_why) MUST_CHECK;
+void entry_free(struct entry *e);
+const struct entry_attr *entry_attr(const struct entry *e, const char *name); /* case-insensitive; NULL: not there */
+const char *entry_first(const struct entry *e, const char *name);	      /* NULL: none */
+bool entry_has_class(const struct entry *e, const char *object_class);
+
+/* True for the attributes of GOALS 9 that hold secrets: never requested, dropped if a server sends them. */
+bool entry_attr_is_secret(const char *name);
+
+/* DNs compare by the library's normal form (lower case types, RFC 4514); hash of that form; is dn at or below base? */
+int dn_normal(const char *dn, struct buf *out) MUST_CHECK; /* -EINVAL */
+uint64_t dn_hash(const char *dn);			   /* 0: not a DN */
+bool dn_within(const char *dn, const char *base);
+
+#endif
