@@ -1,0 +1,355 @@
+/* The queue engine of one realm: which user is due at which target, who works on it, what may be
+ *answered. Pure: no socket, no store, no clock, no log; time comes in with each page, effects go
+ *out with it. It is a cache of what stands in the store: after any doubt (a page that failed,
+ *another epoch) it is thrown away and loaded again, so every effect must be enough to rebuild it.
+ *
+ * One turn of the broker is one page:
+ *	queue_page_begin → any events (publish, ready, note, result, beat, leave, operator) →
+ *queue_page_end queue_page_end does what time asks for (expired leases, retries, calendar, guard)
+ *and dispatches into free credits. The page then holds effects   for the store, in the order in
+ *which they must be written (queue entries, users and links, cursors last) answers   for peers, to
+ *be sent only after the store has the page on disk moves     for the log: user, target, old state >
+ *new state Pages may be in flight to the store while the next one is built; if one fails, later
+ *ones fail with it and the engine is dropped.
+ *
+ *	 any cause ───► due ──dispatch──► flight ──DONE──► clean (or due again if wanted since)
+ *	                 ▲                  ├──RETRY──► retry ──backoff over──► due      (a newer
+ *version does not skip the backoff) │                  ├──PARKED─► parked ─condition true, newer
+ *version, operator─► due │                  ├──REJECTED, or tried too long─► dead ─newer version,
+ *operator─► due └── lease expired, target throttled, down or refusing credentials (no attempt is
+ *counted) */
+#ifndef DIRPIPE_QUEUE_H
+#define DIRPIPE_QUEUE_H
+
+#include "buf.h"
+#include "id.h"
+#include "wire.h"
+
+enum queue_state {
+	QUEUE_CLEAN,
+	QUEUE_DUE,
+	QUEUE_FLIGHT,
+	QUEUE_RETRY,
+	QUEUE_PARKED,
+	QUEUE_DEAD,
+	QUEUE_STATES
+};
+enum queue_lane { QUEUE_LIVE, QUEUE_BULK, QUEUE_LANES }; /* dispatched 4 : 1 */
+enum queue_verify { QUEUE_VERIFY_NONE, QUEUE_VERIFY_NOW, QUEUE_VERIFY_AT, QUEUE_VERIFIES };
+const char *
+queue_state_name(enum queue_state s); /* "clean", "due", "in_flight", "retry", "parked", "dead" */
+
+struct queue;
+struct queue_page;
+
+/* ---- configuration: all times in ms ---- */
+
+struct queue_conf {
+	int64_t lease_ms, grace_ms;
+	int64_t verify_after_ms; /* after an unknown outcome that was settled: read the target again
+				    then (5 min) */
+};
+
+struct queue_target_conf {
+	const char *name;
+	struct fp config; /* mapping, policy, driver version; changed = all users due as bulk */
+	int64_t guard_count, guard_percent, guard_most; /* INTERFACES 5.9; hold when n > count and
+							   (n > percent of in-scope or n > most) */
+	int64_t settle_ms, settle_most_ms;		/* 10 s, 5 min */
+	int64_t retry_first_ms, retry_cap_ms, dead_after_ms;
+	int64_t budget, budget_per_ms; /* requests in a window; 0 = none */
+	int64_t concurrency;	       /* the most users in flight, all workers */
+};
+
+struct queue *queue_new(const struct queue_conf *conf, uint64_t seed); /* seed: for the jitter */
+void queue_free(struct queue *q);
+/* Index for the calls below; names are unique; the same name again updates its configuration
+ * (reload). */
+unsigned queue_target_add(struct queue *q, const struct queue_target_conf *conf);
+unsigned queue_source_add(struct queue *q, const char *name);
+enum { QUEUE_NOBODY = 0xffff }; /* index of a name that is not there */
+unsigned queue_target_named(const struct queue *q, struct slice name);
+unsigned queue_source_named(const struct queue *q, struct slice name);
+
+/* ---- rows: what the store keeps, and gives back at a load ---- */
+
+struct queue_user_row {
+	struct id id;
+	struct slice source; /* name */
+	uint64_t version;
+	bool gone;
+	struct fp fingerprint;
+	struct wire_list in;	       /* names */
+	struct wire_list refs;	       /* wire_ref records */
+	struct slice groups, snapshot; /* pass through the engine unread; empty at a load */
+};
+
+/* Of one user at one target: all that the engine must know again after a load, fixed size. */
+struct queue_entry_row {
+	uint8_t state, lane, verify, link_state;
+	bool in;      /* the target's scope holds the user (as of the stored version) */
+	bool touched; /* was dispatched at least once */
+	uint32_t want, attempts;
+	uint64_t link_revision;
+	int64_t since_unix_ms; /* in this state since; for due: since the oldest cause not yet done
+				*/
+	int64_t due_unix_ms;   /* retry: when; else 0 */
+	int64_t failing_unix_ms;    /* first failure of this series, moved on by the time that the
+				       target was paused; 0 = none */
+	int64_t verify_unix_ms;	    /* VERIFY_AT: when */
+	int64_t look_again_unix_ms; /* calendar; 0 = none */
+};
+
+struct queue_lease {
+	uint64_t epoch, page;
+	uint32_t index;
+	uint64_t worker; /* its process nonce */
+	uint32_t want;
+	uint64_t version;
+	int64_t stamp_ms;	  /* the worker's clock */
+	int64_t deadline_unix_ms; /* the broker's, for a load by another process */
+};
+
+enum queue_held_phase { QUEUE_WANTED, QUEUE_GRANTED, QUEUE_HELD, QUEUE_HELD_PHASES };
+struct queue_held_row {
+	struct id id;
+	struct slice op, what;
+	uint8_t phase;
+	int64_t since_unix_ms;
+};
+
+enum queue_pause_kind {
+	QUEUE_RUNNING,
+	QUEUE_THROTTLED,
+	QUEUE_AUTH_FAILED,
+	QUEUE_DOWN,
+	QUEUE_BY_OPERATOR,
+	QUEUE_PAUSE_KINDS
+};
+struct queue_pause_row {
+	uint8_t kind;
+	uint32_t tries;
+	int64_t until_unix_ms, since_unix_ms;
+	struct slice why;
+};
+
+/* ---- effects ---- */
+
+enum queue_effect_kind {
+	QUEUE_PUT_ENTRY, /* user, target, entry (the indexes live/bulk/retry/cal follow from
+			    old_state/old_lane and entry) */
+	QUEUE_DEL_ENTRY, /* user, target */
+	QUEUE_DISPATCH,	 /* user, target, entry, lease, answer: write the lease, give back snapshot,
+			    groups…, link, applied, refs' rids,  and remove applied */
+	QUEUE_DEL_LEASE, /* user, target */
+	QUEUE_PUT_USER,	 /* row */
+	QUEUE_PUT_LINK,	 /* user, target, rid, link_state, link_revision, memory */
+	QUEUE_PUT_APPLIED, /* user, target, fp */
+	QUEUE_PUT_RID,	   /* target, rid, user: claimed */
+	QUEUE_DEL_RID,	   /* target, rid */
+	QUEUE_PUT_STUCK,   /* user, target, reason, detail (JSON made by the engine: kind, reason,
+			      detail, status, request_id, at) */
+	QUEUE_DEL_STUCK,
+	QUEUE_PUT_HELD,	  /* target, held */
+	QUEUE_DEL_HELD,	  /* target, held.id, op, what */
+	QUEUE_PUT_WAITER, /* target, of (whose rid is awaited), user */
+	QUEUE_DEL_WAITER,
+	QUEUE_PUT_GUARD, /* target (or source: hold of a group or source), field, text */
+	QUEUE_DEL_GUARD,
+	QUEUE_PUT_PAUSE, /* target, pause */
+	QUEUE_DEL_PAUSE,
+	QUEUE_PUT_ERROR, /* user, target, detail: the last error as JSON; empty detail removes it */
+	QUEUE_PUT_CONF,	 /* target, fp */
+	QUEUE_LOG,	 /* user, target, detail: one JSON line of the provisioning log */
+	QUEUE_PUT_SESSION, /* source, session, batch: with the cursor's hash */
+	QUEUE_PUT_CURSOR,  /* source, cookie, server, config */
+	QUEUE_EFFECT_KINDS
+};
+
+/* One flat struct; a kind uses the fields named beside it. Slices point into the page's own memory.
+ */
+struct queue_effect {
+	enum queue_effect_kind kind;
+	uint16_t target, source;
+	uint8_t old_state, old_lane;
+	bool old_calendar;
+	struct id user, of;
+	union {
+		struct queue_user_row row;
+		struct {
+			struct queue_entry_row entry;
+			struct queue_lease lease;
+			uint32_t answer; /* index into page->answers: the TASKS that gets it */
+		};
+		struct {
+			struct slice rid, memory;
+			uint8_t link_state;
+			uint64_t link_revision;
+		};
+		struct queue_held_row held;
+		struct queue_pause_row pause;
+		struct {
+			struct slice field, detail;
+		};
+		struct fp fp;
+		struct {
+			uint64_t session, batch;
+			struct slice cookie, server;
+			struct fp config;
+		};
+	};
+};
+
+/* What goes to a peer once the page is on disk. peer: the session layer's number. For TASKS the
+ * session layer fills each task's snapshot, link, applied and rids from the store's answer to its
+ * DISPATCH effect. */
+struct queue_task_head {
+	struct id id;
+	struct queue_lease lease;
+	uint64_t version;
+	bool gone, in, verify;
+	uint32_t attempts;
+	struct wire_list permits; /* wire_op records, in the page's memory */
+};
+struct queue_answer {
+	uint64_t peer;
+	enum wire_verb
+		verb;	   /* committed, confirm, fenced, tasks, noted, refused, accepted, stale */
+	uint64_t a, b;	   /* committed: session, batch; note and result: lease epoch, page */
+	uint32_t index;	   /* lease index */
+	uint8_t kind;	   /* note: kind */
+	struct slice text; /* refused, fenced: reason; confirm: name */
+	struct queue_task_head *tasks;
+	uint32_t tasks_n;
+};
+
+struct queue_move {
+	struct id user;
+	uint16_t target;
+	uint8_t from, to;
+	uint8_t verdict; /* VERDICTS: none */
+	uint32_t attempts;
+	int64_t took_ms;
+	struct slice reason;
+};
+
+struct queue_page {
+	uint64_t epoch, number;
+	int64_t now_ms; /* CLOCK_BOOTTIME of the broker */
+	int64_t now_unix_ms;
+	struct queue_effect *effects;
+	size_t effects_n, effects_cap;
+	struct queue_answer *answers;
+	size_t answers_n, answers_cap;
+	struct queue_move *moves;
+	size_t moves_n, moves_cap;
+	struct queue_arena *arena; /* owns every slice above */
+};
+void queue_page_done(struct queue_page *page); /* frees what it holds */
+
+/* ---- a page ---- */
+
+void queue_page_begin(struct queue *q, struct queue_page *page, uint64_t epoch, uint64_t number,
+		      int64_t now_ms, int64_t now_unix_ms);
+/* Does what is due and dispatches. Returns when it must be called again if nothing else happens, in
+ * page->now_ms's clock; INT64_MAX: never. most: users that this page may still dispatch. */
+int64_t queue_page_end(struct queue *q, struct queue_page *page, size_t most);
+
+/* Collector. hello gives the session's number (older sessions of the source can publish no more:
+ * they get FENCED). The session layer sends WELCOME itself (from the store) once the page is on
+ * disk. */
+uint64_t queue_hello(struct queue *q, struct queue_page *page, unsigned source, uint64_t peer);
+/* 0; -ESTALE: not the session (a FENCED answer was added); -EPROTO: a gap in the batches. A batch
+ * that was taken already is answered COMMITTED again and changes nothing. config: the collector's,
+ * stored with the cursor. An id that another source owns is refused (counted, listed in page->moves
+ * with reason "foreign_id") while the rest goes on. */
+int queue_publish(struct queue *q, struct queue_page *page, uint64_t peer,
+		  const struct wire_publish *p, struct fp config) MUST_CHECK;
+void queue_hold(struct queue *q, struct queue_page *page, unsigned source,
+		const struct wire_hold *h);
+/* The operator's word for a hold: CONFIRM goes to the collector. -ENOENT. */
+int queue_confirm(struct queue *q, struct queue_page *page, unsigned source, uint8_t kind,
+		  struct slice name) MUST_CHECK;
+void queue_collector_gone(struct queue *q, unsigned source, uint64_t peer);
+
+/* Worker. 0; -EBUSY: that nonce is known from another peer. A worker that asks again (READY) keeps
+ * its leases. */
+int queue_ready(struct queue *q, struct queue_page *page, uint64_t peer, unsigned target,
+		const struct wire_ready *r) MUST_CHECK;
+void queue_worker_beat(struct queue *q, uint64_t peer, int64_t clock_boot_ms);
+void queue_note(struct queue *q, struct queue_page *page, uint64_t peer, const struct wire_note *n);
+void queue_result(struct queue *q, struct queue_page *page, uint64_t peer,
+		  const struct wire_result *r);
+/* LEAVE: no more tasks; what it still holds waits for its results or for the lease's end. */
+void queue_leave(struct queue *q, struct queue_page *page, uint64_t peer);
+void queue_worker_gone(struct queue *q, uint64_t peer); /* silent too long: no more tasks to it */
+
+/* Operator. 0 or -ENOENT; retry also wakes parked and skips a backoff. */
+int queue_retry(struct queue *q, struct queue_page *page, unsigned target,
+		const struct id *user) MUST_CHECK;
+int queue_drop(struct queue *q, struct queue_page *page, unsigned target,
+	       const struct id *user) MUST_CHECK; /* dead -> clean, until newer */
+int queue_resync(struct queue *q, struct queue_page *page, unsigned target,
+		 const struct id *user) MUST_CHECK; /* due, VERIFY */
+int queue_set_pause(struct queue *q, struct queue_page *page, unsigned target, bool paused,
+		    struct slice why) MUST_CHECK;
+
+/* ---- load: from the store, before the first page ---- */
+
+void queue_load_user(struct queue *q, const struct queue_user_row *row);
+/* After its user. rid may be empty. */
+void queue_load_entry(struct queue *q, const struct id *user, unsigned target,
+		      const struct queue_entry_row *entry, struct slice rid);
+void queue_load_lease(struct queue *q, const struct id *user, unsigned target,
+		      const struct queue_lease *lease);
+void queue_load_held(struct queue *q, unsigned target, const struct queue_held_row *row);
+void queue_load_waiter(struct queue *q, unsigned target, const struct id *of,
+		       const struct id *user);
+void queue_load_stuck(struct queue *q, unsigned target, const struct id *user,
+		      struct slice detail); /* for what a parked one waits */
+void queue_load_guard(struct queue *q, bool of_source, unsigned index, struct slice field,
+		      struct slice text);
+void queue_load_pause(struct queue *q, unsigned target, const struct queue_pause_row *row);
+void queue_load_conf(struct queue *q, unsigned target, const struct fp *config);
+void queue_load_session(struct queue *q, unsigned source, uint64_t session, uint64_t batch);
+
+/* What the load means. lost_tail: the store may have lost its newest writes (Redis restarted,
+ * another master, everysec and a crash): no TASK before quiet_ms have passed, and sources are
+ * distrusted until they have caught up (published users count as changed and are marked VERIFY).
+ * Without it only what was in flight waits for its own lease's end. Every task found in flight is
+ * marked VERIFY. emptied: the store was restored or emptied: VERIFY everybody, hold whatever is
+ * destructive. */
+void queue_loaded(struct queue *q, struct queue_page *page, bool lost_tail, bool emptied,
+		  int64_t quiet_ms);
+/* Leases of a broker that lived through a reload of the store: kept, since their workers may still
+ * answer. */
+void queue_keep_leases(struct queue *q, const struct queue *before);
+
+/* ---- what it shows ---- */
+
+struct queue_counts {
+	uint64_t states[QUEUE_STATES], held, in_scope, ready,
+		delayed;	    /* ready: due; delayed: retry */
+	int64_t oldest_due_unix_ms; /* 0: none */
+	enum queue_pause_kind pause;
+	int64_t pause_until_unix_ms;
+	int64_t concurrency; /* now allowed */
+	uint64_t workers, credits;
+	/* since the start */
+	uint64_t enqueued, coalesced, redelivered, lease_expired, dead_lettered, parked, stale,
+		refused;
+	uint64_t verdicts[VERDICTS];
+};
+void queue_counts(const struct queue *q, unsigned target, struct queue_counts *ret);
+struct slice queue_pause_why(const struct queue *q, unsigned target);
+uint64_t queue_users(const struct queue *q, unsigned source);
+bool queue_source_distrusted(const struct queue *q, unsigned source);
+/* Walks the users of a source, for WELCOME: start with *cursor = 0; false at the end. */
+bool queue_walk(const struct queue *q, unsigned source, uint64_t *cursor, struct id *ret_id);
+/* One user's row at one target, as it would be stored; -ENOENT. */
+int queue_peek(const struct queue *q, unsigned target, const struct id *user,
+	       struct queue_entry_row *ret) MUST_CHECK;
+/* Asserts every invariant (tests; O(users)). */
+void queue_check(const struct queue *q);
+
+#endif

@@ -1,0 +1,86 @@
+/* The store behind the queue: Redis keys of DESIGN "The data". It writes pages (one FCALL each,
+ * fenced by epoch and page number, several may be under way), loads a realm, and reads for people.
+ * It knows nothing of states and rules: it writes the engine's effects as they come. */
+#ifndef DIRPIPE_STORE_H
+#define DIRPIPE_STORE_H
+
+#include "loop.h"
+#include "queue.h"
+#include "redis.h"
+
+struct store;
+
+struct store_conf {
+	const char *realm;
+	struct redis_conf redis;
+	bool fsync_always; /* refuse to start when the server says otherwise */
+	int replicas;	   /* WAIT for so many before a page counts */
+	int64_t active_ttl_ms;
+};
+
+enum store_state {
+	STORE_DOWN,    /* not reachable, loading, full, read-only …: why says it */
+	STORE_STANDBY, /* another broker is active */
+	STORE_LOADING, /* we are active: append-only file rewritten, rows being read */
+	STORE_READY,
+	STORE_STATES
+};
+
+/* One dispatched user's parts, in the order of the page's DISPATCH effects; slices are valid during
+ * the call. */
+struct store_task {
+	struct id id;
+	struct slice source, snapshot, rid, memory;
+	uint8_t link_state;
+	uint64_t link_revision;
+	struct fp applied;
+	struct wire_list rids; /* wire_rid records */
+};
+
+struct store_host {
+	void *arg;
+	/* READY: everything was loaded through the queue given to store_become(); lost_tail and
+	 * emptied as for queue_loaded(). Any other state: every page under way has failed, the
+	 * engine must be dropped. */
+	void (*state)(void *arg, enum store_state state, const char *why, bool lost_tail,
+		      bool emptied);
+	/* A new, empty engine for a load: called when this broker has become active (epoch is set).
+	 */
+	struct queue *(*fresh)(void *arg, struct wire_epoch epoch);
+	/* The page is on disk (and on replicas): its answers may go. In the order of store_write().
+	 * The page is the host's again. */
+	void (*written)(void *arg, struct queue_page *page, const struct store_task *tasks,
+			size_t tasks_n);
+};
+
+struct store *store_new(struct loop *loop, const struct store_conf *conf,
+			const struct store_host *host);
+void store_free(struct store *s);
+/* Highest epoch that a peer reported (HELLO, READY): a later take-over goes above it; a higher one
+ * than ours means that we were replaced, unless `active` is still ours: then a higher one is taken.
+ */
+void store_epoch_seen(struct store *s, uint64_t number);
+struct wire_epoch store_epoch(const struct store *s);
+uint64_t store_next_page(struct store *s); /* number for the next queue_page_begin */
+/* Hands the page over; written() comes later, or state() if it failed. */
+void store_write(struct store *s, struct queue_page *page);
+size_t store_under_way(const struct store *s); /* pages written but not yet answered */
+int64_t store_roundtrip_ms(const struct store *s);
+
+/* Reads, for WELCOME and for people. fn gets the rows (valid during the call); ok false: the store
+ * is away. */
+typedef void (*store_known_fn)(void *arg, bool ok, const struct wire_known *rows, size_t n);
+void store_known(struct store *s, const struct id *ids, size_t n, store_known_fn fn, void *arg);
+typedef void (*store_cursor_fn)(void *arg, bool ok, struct slice cookie, struct slice server,
+				struct fp config);
+void store_cursor(struct store *s, const char *source, store_cursor_fn fn, void *arg);
+/* Everything of one user, of a target's stuck or held, of the log's newest n lines: as JSON text.
+ */
+typedef void (*store_text_fn)(void *arg, bool ok, struct slice json);
+void store_user_json(struct store *s, const struct id *id, store_text_fn fn, void *arg);
+void store_stuck_json(struct store *s, const char *target, size_t most, store_text_fn fn,
+		      void *arg);
+void store_held_json(struct store *s, const char *target, size_t most, store_text_fn fn, void *arg);
+void store_log_json(struct store *s, size_t most, store_text_fn fn, void *arg);
+
+#endif
