@@ -1,23 +1,24 @@
-/* The queue engine of one realm: which user is due at which target, who works on it, what may be
- *answered. Pure: no socket, no store, no clock, no log; time comes in with each page, effects go
- *out with it. It is a cache of what stands in the store: after any doubt (a page that failed,
- *another epoch) it is thrown away and loaded again, so every effect must be enough to rebuild it.
+/* The queue engine of one realm: which user is due at which target, who works on it, what may be answered.
+ * Pure: no socket, no store, no clock, no log; time comes in with each page, effects go out with it. It is a cache
+ * of what stands in the store: after any doubt (a page that failed, another epoch) it is thrown away and loaded
+ * again, so the effects must be enough to rebuild it.
  *
  * One turn of the broker is one page:
- *	queue_page_begin → any events (publish, ready, note, result, beat, leave, operator) →
- *queue_page_end queue_page_end does what time asks for (expired leases, retries, calendar, guard)
- *and dispatches into free credits. The page then holds effects   for the store, in the order in
- *which they must be written (queue entries, users and links, cursors last) answers   for peers, to
- *be sent only after the store has the page on disk moves     for the log: user, target, old state >
- *new state Pages may be in flight to the store while the next one is built; if one fails, later
- *ones fail with it and the engine is dropped.
+ *	queue_page_begin -> any events (publish, ready, note, result, beat, leave, operator) -> queue_page_end
+ * queue_page_end does what time asks for (expired leases, retries, calendar, guard) and dispatches into free
+ * credits. The page then holds
+ *	effects   for the store, in the order in which they must be written (queue entries, users and links,
+ *	          cursors last)
+ *	answers   for peers, to be sent only after the store has the page on disk
+ *	moves     for the log: user, target, old state > new state
+ * Pages may be under way to the store while the next one is built; if one fails, later ones fail with it and the
+ * engine is dropped.
  *
- *	 any cause ───► due ──dispatch──► flight ──DONE──► clean (or due again if wanted since)
- *	                 ▲                  ├──RETRY──► retry ──backoff over──► due      (a newer
- *version does not skip the backoff) │                  ├──PARKED─► parked ─condition true, newer
- *version, operator─► due │                  ├──REJECTED, or tried too long─► dead ─newer version,
- *operator─► due └── lease expired, target throttled, down or refusing credentials (no attempt is
- *counted) */
+ *	any cause --> due --dispatch--> flight --DONE--> clean (or due again if wanted since)
+ *	               ^                  |--RETRY--> retry --backoff over--> due   (no newer version skips it)
+ *	               |                  |--PARKED-> parked --condition true, newer version, operator--> due
+ *	               |                  |--REJECTED, or tried too long--> dead --newer version, operator--> due
+ *	               +-- lease expired; target throttled, down or refusing credentials (costs no attempt) */
 #ifndef DIRPIPE_QUEUE_H
 #define DIRPIPE_QUEUE_H
 
