@@ -1,0 +1,40 @@
+/* Which remote account is a user's, when no link says so: ordered rules, each a remote field and a local value. */
+#ifndef DIRPIPE_JOIN_H
+#define DIRPIPE_JOIN_H
+
+#include "target.h"
+
+struct join;
+
+struct join_rule {
+	const char *remote; /* remote field */
+	const char *const *
+		local; /* attributes whose first values are joined with `separator`; NULL at the end */
+	const char *separator;
+	bool soft; /* a hit is a proposal that a person confirms (`dirpipe link`) */
+};
+
+/* conf: the target's section with its `join` list. NULL with errors. */
+struct join *join_new(const struct conf_node *conf, struct buf *errors) MUST_CHECK;
+struct join *join_of(const struct join_rule *rules, size_t n) MUST_CHECK; /* copies */
+void join_free(struct join *j);
+
+size_t join_count(const struct join *j);
+const struct join_rule *join_rule(const struct join *j, size_t i);
+/* The user's value for rule i; false: one of the attributes is absent, the rule is passed over. */
+bool join_value(const struct join *j, size_t i, const struct snapshot *s, struct buf *out);
+
+enum join_outcome {
+	JOIN_NONE,	 /* no hit: the next rule */
+	JOIN_LINK,	 /* *ret_index is the account; claim it */
+	JOIN_AMBIGUOUS,	 /* several: park */
+	JOIN_PROPOSAL,	 /* a soft rule's only hit: park until a person links it */
+	JOIN_PRIVILEGED, /* a soft rule's hit holds a privileged role: park */
+	JOIN_OUTCOMES
+};
+/* Judges the hits of rule i; those that the driver says do not match the key are not counted. */
+enum join_outcome join_judge(const struct join *j, size_t i, const struct target_driver *driver,
+			     const struct target *t, const struct target_key *key,
+			     const struct target_answer *answer, size_t *ret_index);
+
+#endif
