@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static int64_t read_ms(clockid_t which)
@@ -24,13 +25,20 @@ int64_t clock_unix_ms(void)
 	return read_ms(CLOCK_REALTIME);
 }
 
+/* Times outside of the years 0 to 9999 have no RFC 3339 form; the nearest that has one is given. */
 void clock_rfc3339(int64_t unix_ms, char text[static CLOCK_RFC3339])
 {
-	time_t seconds = (time_t)(unix_ms / 1000);
+	const int64_t least_ms = -62167219200000, most_ms = 253402300799999;
+	int64_t ms = unix_ms < least_ms ? least_ms : unix_ms > most_ms ? most_ms : unix_ms;
+	int64_t part = ((ms % 1000) + 1000) % 1000;
+	time_t seconds = (time_t)((ms - part) / 1000);
+	char date[CLOCK_RFC3339];
 	struct tm tm;
-	char date[20];
 
 	gmtime_r(&seconds, &tm);
-	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text, CLOCK_RFC3339, "%s.%03dZ", date, (int)(unix_ms % 1000));
+	snprintf(date, sizeof(date), "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
+		 (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100,
+		 (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100,
+		 (unsigned)tm.tm_sec % 100, (unsigned)part % 1000);
+	memcpy(text, date, CLOCK_RFC3339);
 }

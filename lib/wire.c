@@ -1,5 +1,6 @@
 #include "wire.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -34,6 +35,7 @@ static int get_number(struct slice *in, size_t bytes, uint64_t *ret)
 
 static void put_slice(struct buf *out, struct slice value)
 {
+	assert(value.n <= WIRE_MESSAGE_MAX);
 	put_number(out, value.n, 4);
 	buf_add(out, value.p, value.n);
 }
@@ -126,7 +128,6 @@ static void put_text(struct buf *out, struct slice value)
 	put_slice(out, value);
 }
 
-/* `text` is also the record name's field: there the name limit is enough of a cap. */
 static int get_text_field(struct slice *in, struct slice *ret)
 {
 	return get_text(in, TEXT_MAX_BYTES, ret);
@@ -175,15 +176,15 @@ static int get_list(struct slice *in, check_fn check, struct wire_list *ret)
 
 #define PUT(type, name, ...) put_##type(out, in->name);
 
-#define GET_u8(name, ...)	GET_PLAIN(get_u8, name)
-#define GET_u32(name, ...)	GET_PLAIN(get_u32, name)
-#define GET_u64(name, ...)	GET_PLAIN(get_u64, name)
-#define GET_i64(name, ...)	GET_PLAIN(get_i64, name)
-#define GET_id(name, ...)	GET_PLAIN(get_id, name)
-#define GET_fp(name, ...)	GET_PLAIN(get_fp, name)
-#define GET_name(name, ...)	GET_PLAIN(get_name, name)
-#define GET_text(name, ...)	GET_PLAIN(get_text_field, name)
-#define GET_bytes(name, ...)	GET_PLAIN(get_bytes, name)
+#define GET_u8(name, ...)    GET_PLAIN(get_u8, name)
+#define GET_u32(name, ...)   GET_PLAIN(get_u32, name)
+#define GET_u64(name, ...)   GET_PLAIN(get_u64, name)
+#define GET_i64(name, ...)   GET_PLAIN(get_i64, name)
+#define GET_id(name, ...)    GET_PLAIN(get_id, name)
+#define GET_fp(name, ...)    GET_PLAIN(get_fp, name)
+#define GET_name(name, ...)  GET_PLAIN(get_name, name)
+#define GET_text(name, ...)  GET_PLAIN(get_text_field, name)
+#define GET_bytes(name, ...) GET_PLAIN(get_bytes, name)
 #define GET_PLAIN(get, name)                                                                       \
 	rc = get(in, &ret->name);                                                                  \
 	if (rc < 0)                                                                                \
@@ -273,8 +274,8 @@ const char *wire_verb_name(uint8_t verb)
 
 const char *wire_verdict_name(uint8_t verdict)
 {
-	static const char *const names[VERDICTS] = {"done",	 "retry",	"parked", "rejected",
-						    "throttled", "auth_failed", "down"};
+	static const char *const names[VERDICTS] = {
+		"done", "retry", "parked", "rejected", "throttled", "auth_failed", "down"};
 
 	return verdict < VERDICTS ? names[verdict] : "?";
 }
