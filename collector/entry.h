@@ -9,6 +9,10 @@
 
 enum entry_class { ENTRY_USER, ENTRY_GROUP, ENTRY_CONTAINER, ENTRY_OTHER, ENTRY_CLASSES };
 
+/* Where an image came from: the search that is followed, a read that the line asked for (stale if a live one came
+ * since the request), or the survey at start (only what routing needs). Drivers set it; 0 is right for live ones. */
+enum entry_origin { ENTRY_LIVE, ENTRY_REREAD, ENTRY_SURVEY, ENTRY_ORIGINS };
+
 enum {
 	ENTRY_VALUE_MAX = 64 << 10, /* bytes of one value; more: the entry is rejected with the attribute's name */
 	ENTRY_MAX = 16 << 20,	    /* bytes of one entry (a 50,000-member group has 2.6 MB) */
@@ -24,6 +28,8 @@ struct entry {
 	struct id id;	     /* RFC 4122 order */
 	uint8_t raw_id[16];  /* as the directory stores it (AD: objectGUID's own order) */
 	enum entry_class class;
+	enum entry_origin origin;
+	long range_next;     /* > 0: `member;range=…` ended before its last value; ask for member;range=N-* and add (AD) */
 	char *dn;	     /* UTF-8, as the server wrote it, without <GUID=> or <SID=> parts */
 	struct entry_attr *attrs;
 	size_t n;
@@ -36,6 +42,8 @@ struct entry_schema {
 	const char *user_filter;  /* default for users.filter */
 	const char *group_filter;
 	const char *container_filter;
+	const char *const *account_attrs; /* account state, NULL-terminated: what account.c reads */
+	const char *const *member_attrs;  /* member, uniqueMember, memberUid …: NULL-terminated */
 };
 extern const struct entry_schema entry_schema_ad, entry_schema_openldap, entry_schema_389ds;
 
@@ -45,6 +53,8 @@ struct entry *entry_new(LDAP *ld, LDAPMessage *message, const struct entry_schem
 void entry_free(struct entry *e);
 const struct entry_attr *entry_attr(const struct entry *e, const char *name); /* case-insensitive; NULL: not there */
 const char *entry_first(const struct entry *e, const char *name);	      /* NULL: none */
+/* Moves the values of `more` into e's attribute of that name (the rest of a ranged one). */
+void entry_add_values(struct entry *e, struct entry *more, const char *name);
 bool entry_has_class(const struct entry *e, const char *object_class);
 
 /* True for the attributes of GOALS 9 that hold secrets: never requested, dropped if a server sends them. */

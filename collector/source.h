@@ -7,6 +7,9 @@
  *
  * Order of calls to the host, after start():
  *	state(connected=true, …)
+ *	policy(…)                       if the driver knows it
+ *	image(origin survey) … surveyed() if survey_wanted(): before begin, so that groups, references and routes are
+ *	                                complete when the first real image comes (reader.h does it for every driver)
  *	begin(full)                     an enumeration or a resume begins
  *	image / gone …                  in any order, any number, repeats allowed
  *	end(sweep)                      it ended properly; sweep: every object of the search that still exists was named
@@ -44,9 +47,22 @@ enum source_problem {
 	SOURCE_PROBLEMS
 };
 
+/* What the directory says about passwords in general; per user it only says when one was set or locked. */
+struct source_policy {
+	int64_t max_password_age_ms; /* 0: passwords do not expire */
+	int64_t lockout_ms;	     /* 0: locked until somebody acts */
+};
+
 struct source_host {
 	void *arg;
 	void (*state)(void *arg, bool connected, const char *server, enum source_problem problem, const char *why);
+	void (*policy)(void *arg, const struct source_policy *policy); /* before begin, and when it changed */
+	/* Asked by the driver after each connect, before begin(): true: name every object of the configured classes first
+	 * (images with origin ENTRY_SURVEY: id, DN, objectClass, members, attributes of filters), then surveyed(). current
+	 * false: this server's state is behind the cursor's, so that absence means nothing. If the connection breaks
+	 * before surveyed(), the whole survey is repeated after the reconnect. */
+	bool (*survey_wanted)(void *arg);
+	void (*surveyed)(void *arg, bool current);
 	void (*begin)(void *arg, bool full);
 	/* Ownership of e goes to the host. A user that no longer fits users.filter is an image too if the driver sees it;
 	 * the host decides by class. */
@@ -72,8 +88,8 @@ struct source_driver {
 	void (*start)(struct source *s, const struct source_cursor *cursor);
 	void (*stop)(struct source *s); /* closes connections; no call to the host after it */
 	void (*destroy)(struct source *s);
-	/* Reads these objects again by id, or everything of the configured classes at or below a DN; answer(token) follows.
-	 * The line bounds how many are open (1 subtree, 1000 ids). */
+	/* The line's requests; reader.h carries them out. Reads these objects again by id, or everything of the configured classes at or below a DN; answer(token) follows.
+	 * The line bounds how many are open (1 subtree, 1000 ids). answer() may come inside the call. */
 	void (*reread)(struct source *s, uint64_t token, const struct id *ids, size_t n);
 	void (*reread_below)(struct source *s, uint64_t token, const char *dn);
 	void (*confirm)(struct source *s, uint64_t token, const struct id *ids, size_t n);
