@@ -1,0 +1,99 @@
+/* The control socket (broker.control, unix, mode 0600): what the dirpipe command speaks with the broker.
+ *
+ * Newline-delimited JSON. A request is one line of at most 64 KiB, an answer one line:
+ *	{"id":ANY,"verb":"…",…}  ->  {"id":ANY,"ok":true,"result":…}
+ *	                         or  {"id":ANY,"ok":false,"error":{"code":"…","message":"…"}}
+ * id is given back as it came (null when it was missing or the line was no JSON). Several requests may follow each
+ * other on one connection; answers may come in another order, the id tells them apart. Every verb is
+ * idempotent: asked again after a cut it does no harm and answers the same. A verb that changes something is
+ * answered only after its page is on disk (and on the replicas).
+ *
+ * Error codes: bad_request (no JSON, a field missing or of another type, a bad id), unknown_verb, not_found (no such
+ * source, target, user or hold), unavailable (Redis is away, loading, or another broker is active: message says
+ * which; try again), failed (the page was lost before it was on disk: it may or may not have happened; ask again).
+ *
+ * Below: fields of the request beside id and verb ("?" = optional), then the result. USER is an id's
+ * 8-4-4-4-12 text. TIME is RFC 3339 with milliseconds, UTC, or null for none. `most` is 1..10000, default 100;
+ * `more` true says that there was more than most. Lists that hold all targets are sorted by name.
+ *
+ * status {} ->
+ *   {"realm":"default", "version":"0.1.0", "pid":1, "uptime_s":12.5, "now":TIME,
+ *    "state":"ready",            down | standby | loading | ready
+ *    "why":"",                   for people, empty when ready
+ *    "epoch":{"number":1764021234567,"nonce":"16 hex digits"},       number 0: not active
+ *    "page":123, "pages_under_way":0,
+ *    "redis":{"up":true,"roundtrip_ms":1,"quarantined":0},           quarantined: foreign or broken records set aside
+ *    "health":{"ok":true,"failed":[{"check":"redis","why":"…"}]},    as /readyz
+ *    "peers":{"collectors":1,"workers":2,"malformed":0,"refused":0}, frames dropped since the start
+ *    "sources":[{"name":"corp",
+ *        "connected":true,       the collector is there and its directory answers
+ *        "collector":true, "driver":"syncrepl", "silent_ms":12, "session":3, "server":"ldap://…", "lag_ms":0 (or null:
+ *        not known), "error":"last error, or empty", "read":0, "published":0, "unchanged":0, "total":0,
+ *        "users":1000, "distrusted":false, "clock_off_ms":0 (or null),
+ *        "holds":[{"kind":"group"|"source","name":"staff","was":100,"now":3,"since":TIME}]}],
+ *    "targets":[{"name":"m365",
+ *        "state":"ok",           ok | paused
+ *        "pause":null | {"kind":"throttled"|"auth_failed"|"down"|"by_operator","why":"…","until":TIME},
+ *        "queue":{"clean":0,"ready":0,"delayed":0,"in_flight":0,"parked":0,"held":0,"dead":0},
+ *        "in_scope":1000, "oldest_age_s":0.5 (0: nothing due), "concurrency":64, "credits":60,
+ *        "rates":{"done_per_s":12.5,"requests_per_s":30.0},          over the last 10 s
+ *        "eta_s":80.5 (or null: nothing due or no rate),
+ *        "desired_workers":1,
+ *        "totals":{"enqueued":0,"coalesced":0,"redelivered":0,"lease_expired":0,"dead_lettered":0,"parked":0,"stale":0,
+ *                  "refused":0,"requests":0,"verdicts":{"done":0,"retry":0,"parked":0,"rejected":0,"throttled":0,
+ *                  "auth_failed":0,"down":0}},                       since this broker became active
+ *        "workers":[{"name":"host/123","silent_ms":12,"credits":64,"batch":20,"config_is_new":false}]}]}
+ *
+ * queue {"target"?} ->
+ *   {"targets":[{"name","state","queue":{…},"in_scope","oldest_age_s","rates":{…},"eta_s"}]}      fields as in status
+ *
+ * user_show {"user":USER} ->
+ *   {"id":USER, "source":"corp", "version":7, "gone":false, "fingerprint":"32 hex", "in":["m365"],
+ *    "refs":{"manager":USER}, "snapshot":{…},
+ *    "targets":{"m365":{"state":"clean"|"due"|"in_flight"|"retry"|"parked"|"dead", "lane":"live"|"bulk", "in":true,
+ *        "want":3, "attempts":0, "verify":"none"|"now"|"at", "since":TIME, "due":TIME, "failing_since":TIME,
+ *        "verify_at":TIME, "look_again":TIME,
+ *        "link":null | {"rid":"…","state":"creating"|"active"|"disabled"|"deleted"|"unmanaged"|"none","revision":2,"memory":{…}},
+ *        "applied":"32 hex or empty",
+ *        "error":null | {…last error: reason, detail, status, request_id, at},
+ *        "stuck":null | {…kind, reason, detail, status, request_id, at},
+ *        "lease":null | {"epoch","page","index","worker":"16 hex","version","deadline":TIME}}}}
+ *
+ * dead_ls {"target"?,"most"?}, parked_ls {"target"?,"most"?} ->
+ *   {"users":[{"target":"m365","user":USER,"kind":"dead"|"parked","reason":"…","detail":"the target's own words","status":400,
+ *     "request_id":"…","at":TIME or milliseconds since 1970}], "more":false}
+ *
+ * dead_retry {"target","user":USER} or {"target","all":true} -> {"changed":1,"more":false}
+ *   due again; also wakes a parked user and skips a backoff. all: every dead one, at most 10000 (more: ask again).
+ * dead_drop {"target","user":USER} or {"target","all":true} -> {"changed":1,"more":false}
+ *   dead -> clean: given up until a newer version comes.
+ *
+ * held_ls {"target"?,"most"?} ->
+ *   {"held":[{"target":"m365","user":USER,"op":"disable","what":"","phase":"wanted"|"granted"|"held","since":TIME}],
+ *    "holds":[{"source":"corp","kind":"group","name":"staff","was":100,"now":3,"since":TIME}], "more":false}
+ *
+ * confirm_hold {"source","kind":"group"|"source","name"} -> {"changed":1}
+ *   a person's word that the shrunken group (or source) is right as it is.
+ *
+ * resync {"target","user"?:USER} -> {"changed":1}       due as VERIFY: the target is read; without user: everybody
+ * pause {"target","why"?} -> {"changed":1}              no TASK until resume; what is in flight ends
+ * resume {"target"} -> {"changed":1}                    also ends a pause that the target itself caused
+ *
+ * log {"most"?} -> {"lines":[{…}]}                      newest lines of the provisioning log, newest last */
+#ifndef DIRPIPE_ADMIN_H
+#define DIRPIPE_ADMIN_H
+
+#include "loop.h"
+#include "session.h"
+
+struct admin;
+
+enum { ADMIN_LINE_MAX = 64 << 10, ADMIN_MOST = 10000, ADMIN_MOST_DEFAULT = 100 };
+
+/* Binds the socket (a stale file of a dead broker is replaced; one that answers is not: -EADDRINUSE in why). NULL with
+ * why set. session is borrowed and must outlive it. */
+struct admin *admin_new(struct loop *loop, const char *path, struct session *session,
+			struct buf *why) MUST_CHECK;
+void admin_free(struct admin *a);
+
+#endif
