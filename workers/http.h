@@ -56,8 +56,10 @@ typedef void (*http_fn)(void *arg, const struct http_response *response);
 
 struct http *http_new(struct loop *loop, const struct http_conf *conf) MUST_CHECK;
 void http_free(struct http *http); /* open requests end without their callback */
+/* A request that was not answered is never sent a second time by itself, except one without a body. */
 void http_send(struct http *http, const struct http_request *request, http_fn fn, void *arg);
-size_t http_open(const struct http *http); /* requests on the wire or waiting */
+void http_cancel(struct http *http, void *arg); /* requests with that arg go on, but call nobody */
+size_t http_open(const struct http *http);	/* requests on the wire or waiting */
 
 /* Value of the last header of that name (case-insensitive), trimmed; n = 0 when absent. */
 struct slice http_header(const struct http_response *response, const char *name);

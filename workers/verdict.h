@@ -22,7 +22,6 @@ enum verdict_class {
 	/* about the target */
 	VERDICT_CLASS_THROTTLED,
 	VERDICT_CLASS_AUTH, /* the token: dropped once, replayed once, then AUTH_FAILED */
-	VERDICT_CLASS_FORBIDDEN, /* the credentials' rights: REJECT for the user, unless a row says otherwise */
 	VERDICT_CLASS_DOWN,
 	VERDICT_CLASSES
 };
@@ -60,7 +59,7 @@ struct verdict {
 	bool fresh_connection; /* use another one next time (503) */
 };
 
-/* rows: the driver's, ended by a row whose reason, word are NULL and class VERDICT_CLASSES; may be NULL. Pure. */
+/* rows: the driver's, ended by one whose class is VERDICT_CLASSES; may be NULL. Pure. */
 struct verdict verdict_judge(const struct verdict_facts *facts, const struct verdict_row *rows,
 			     int64_t now_unix_ms);
 
@@ -70,13 +69,9 @@ int64_t verdict_retry_after_ms(struct slice value, int64_t now_unix_ms);
 
 const char *verdict_class_name(enum verdict_class class);
 
-/* Failures in a row over all users of this process; an answer of any kind from the service ends the row. */
-struct verdict_streak {
-	unsigned failures;
-	unsigned auth_failures;
-};
-enum { VERDICT_DOWN_AFTER = 5 };
+/* Failures in a row over all users of this process: no answer, or 5xx but 501. Any other answer ends the row. */
+enum { VERDICT_DOWN_AFTER = 5, VERDICT_THROTTLE_MS = 3000 /* without a Retry-After */ };
 /* True when the target as a whole counts as down: at once for refused, DNS, TLS; else after VERDICT_DOWN_AFTER in a row. */
-bool verdict_is_down(struct verdict_streak *streak, const struct verdict_facts *facts);
+bool verdict_is_down(unsigned *streak, const struct verdict_facts *facts);
 
 #endif
