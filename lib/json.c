@@ -1,6 +1,6 @@
 #include "json.h"
 
-#include <assert.h>
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +22,19 @@ static bool refuse(struct scan *s, const char *why)
 	return false;
 }
 
+/* p is behind "\\u". cJSON takes digits that are none for zero, and a NUL cuts the C string. */
+static bool scan_hex4(struct scan *s)
+{
+	bool zero = true;
+
+	for (int i = 0; i < 4; i++, s->p++) {
+		if (s->p == s->end || !isxdigit((unsigned char)*s->p))
+			return refuse(s, "malformed \\u escape");
+		zero = zero && *s->p == '0';
+	}
+	return zero ? refuse(s, "NUL in a string") : true;
+}
+
 /* p is behind the opening quote; ends behind the closing one. */
 static bool scan_string(struct scan *s)
 {
@@ -32,12 +45,10 @@ static bool scan_string(struct scan *s)
 			return true;
 		if ((unsigned char)c < 0x20)
 			return refuse(s, "control character in a string");
-		if (c != '\\')
+		if (c != '\\' || s->p == s->end)
 			continue;
-		if (s->end - s->p >= 5 && memcmp(s->p, "u0000", 5) == 0)
-			return refuse(s, "NUL in a string");
-		if (s->p < s->end)
-			s->p++;
+		if (*s->p++ == 'u' && !scan_hex4(s))
+			return false;
 	}
 	return refuse(s, "string without end");
 }
@@ -196,7 +207,7 @@ bool json_true(const cJSON *object, const char *name, bool otherwise)
 
 static bool whole(double v)
 {
-	return v > -WHOLE_MAX && v < WHOLE_MAX && v - trunc(v) == 0.0;
+	return v > -WHOLE_MAX && v < WHOLE_MAX && v == (double)(int64_t)v;
 }
 
 int64_t json_int(const cJSON *object, const char *name, int64_t otherwise)
