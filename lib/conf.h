@@ -32,7 +32,7 @@ struct conf_key {
 	const char *path; /* "targets.*.http.timeout" */
 	enum conf_type type;
 	const char *fallback; /* as written in YAML; NULL: required; "" : optional, no value */
-	const char *words;    /* "a|b|c" for WORD and URL schemes; "1..65535" for INT; or NULL */
+	const char *words;    /* "a|b|c" for WORD, URL schemes (URL, LIST); "1..65535", "1s..5m" for INT, DURATION, SIZE; or NULL */
 	const char *help;     /* one sentence */
 };
 extern const struct conf_key conf_keys[]; /* ends with path NULL */
@@ -41,6 +41,9 @@ extern const struct conf_key conf_keys[]; /* ends with path NULL */
  * "FILE:LINE:COLUMN: KEY: what is wrong, what was expected (did you mean X?)". Also checks: each reference (a route's
  * target, a group's name) exists; secrets can be read; tcp:// endpoints have keys; drivers know their own keys. */
 struct conf *conf_load(const char *path, struct buf *errors) MUST_CHECK;
+/* The same for one daemon, which holds its own credentials only: the secrets that must be readable are those of part
+ * ("broker", "sources.corp", "targets.m365"; of "connect" too for the latter two; "": none). */
+struct conf *conf_load_for(const char *path, const char *part, struct buf *errors) MUST_CHECK;
 void conf_free(struct conf *c);
 
 const struct conf_node *conf_root(const struct conf *c);

@@ -1,0 +1,855 @@
+/* The configuration: every bad input with the place and the words of its error; merging; values; the example file. */
+#include "unit.h"
+
+#include "conf_tree.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define EXAMPLE DIRPIPE_SOURCE_DIR "/config/dirpipe.example.yaml"
+
+static char folder[] = "/tmp/test_conf.XXXXXX";
+
+/* ---- files ---- */
+
+static const char *in_folder(const char *name)
+{
+	static char path[8][256];
+	static unsigned next;
+	char *out = path[next++ % 8];
+
+	snprintf(out, sizeof(path[0]), "%s/%s", folder, name);
+	return out;
+}
+
+static void write_bytes(const char *name, const void *p, size_t n, mode_t mode)
+{
+	int fd = open(in_folder(name), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, p, n), (ssize_t)n);
+	assert_int_equal(fchmod(fd, mode), 0);
+	close(fd);
+}
+
+static void write_text(const char *name, const char *text)
+{
+	write_bytes(name, text, strlen(text), 0600);
+}
+
+static void replace_all(struct buf *b, const char *from, const char *to)
+{
+	struct buf out = {0};
+	const char *p = b->p;
+	const char *hit;
+
+	if (!p)
+		return;
+	while ((hit = strstr(p, from))) {
+		buf_add(&out, p, (size_t)(hit - p));
+		buf_adds(&out, to);
+		p = hit + strlen(from);
+	}
+	buf_adds(&out, p);
+	buf_done(b);
+	*b = out;
+}
+
+/* DIR in the text stands for the test's folder. */
+static struct conf *load_text(const char *text, struct buf *errors)
+{
+	struct buf b = {0};
+	struct conf *c;
+
+	buf_adds(&b, text);
+	replace_all(&b, "DIR", folder);
+	write_bytes("c.yaml", b.p, b.n, 0600);
+	buf_done(&b);
+	c = conf_load(in_folder("c.yaml"), errors);
+	replace_all(errors, folder, "DIR");
+	return c;
+}
+
+/* ---- bad inputs ---- */
+
+#define TARGET                                                                                     \
+	"targets:\n  t:\n    driver: scim\n    url: https://a.example/v2\n"                        \
+	"    auth: {method: bearer, token: !file DIR/good}\n    mapping: {userName: mail}\n"
+#define SOURCE                                                                                     \
+	"sources:\n  s:\n    driver: poll\n    uris: [ldaps://d.example]\n    base_dn: dc=x\n"     \
+	"    bind: {dn: cn=a, password: !file DIR/good}\n    users: {attributes: [mail]}\n"
+
+struct bad {
+	const char *yaml;
+	const char *errors[6]; /* each must be a line of the output, from its start */
+};
+
+static const struct bad bad[] = {
+	/* the text as a whole */
+	{"", {"DIR/c.yaml:1:1: is empty; expected a mapping"}},
+	{"# only\n", {"DIR/c.yaml:1:1: is empty; expected a mapping"}},
+	{"- a\n",
+	 {"DIR/c.yaml:1:1: expected one YAML document with a mapping of sections, got a list"}},
+	{"realm\n", {"DIR/c.yaml:1:1: expected one YAML document"}},
+	{"realm: a\n---\nrealm: b\n",
+	 {"DIR/c.yaml:1:1: expected one YAML document with a mapping of sections; a second"}},
+	{"realm: \"open\n",
+	 {"DIR/c.yaml:1:9: not YAML: double-quoted scalar without closing quote"}},
+	{"log:\n\tlevel: info\n", {"DIR/c.yaml:2:1: not YAML: tab character"}},
+	{"log: {level: info\n", {"DIR/c.yaml:2:1: not YAML: "}},
+	/* keys */
+	{"wrokers: 1\nbrokr: {}\n",
+	 {"DIR/c.yaml:1:1: wrokers: unknown key (did you mean broker?)\n",
+	  "DIR/c.yaml:2:1: brokr: unknown key (did you mean broker?)"}},
+	{"broker:\n  laese: 3s\n",
+	 {"DIR/c.yaml:2:3: broker.laese: unknown key (did you mean lease?)"}},
+	{"realm: a\nlog: {level: info}\nrealm: b\n",
+	 {"DIR/c.yaml:3:1: realm: stands twice here, first in line 1"}},
+	{"log: {level: info, level: warn}\n",
+	 {"DIR/c.yaml:1:20: level: stands twice here, first in line 1"}},
+	{"? [a, b]\n: 1\n", {"DIR/c.yaml:1:1: a key must be one word"}},
+	{"'*': 1\nsources: {x: {'*': 1, driver: poll, uris: ['ldap://h'], base_dn: x, bind: "
+	 "{method: gssapi, keytab: /k, "
+	 "principal: p}, users: {attributes: [a]}}}\n",
+	 {"DIR/c.yaml:1:2: *: unknown key", "DIR/c.yaml:2:16: sources.x.*: unknown key"}},
+	/* types */
+	{"broker: 5\n", {"DIR/c.yaml:1:9: broker: expected a mapping of keys, got '5'"}},
+	{"broker:\n", {"DIR/c.yaml:1:1: broker: expected a mapping of keys, got nothing"}},
+	{"realm: Über\n",
+	 {"DIR/c.yaml:1:8: realm: expected a name of a-z 0-9 _ - (at most 63), got 'Über'"}},
+	{"realm: [a]\n", {"DIR/c.yaml:1:1: realm: expected a name"}},
+	{"realm: \"a\\0b\"\n", {"DIR/c.yaml:1:9: realm: expected a name"}},
+	{"log: {level: loud}\n",
+	 {"DIR/c.yaml:1:14: log.level: expected one of the words debug|info|warn|error, got "
+	  "'loud'"}},
+	{"log: {level: }\n",
+	 {"DIR/c.yaml:1:7: log.level: expected one of the words debug|info|warn|error, got "
+	  "nothing"}},
+	{"broker: {lease: 30}\n",
+	 {"DIR/c.yaml:1:17: broker.lease: expected a duration such as 250ms, 10s, 5m, 2h, 30d in "
+	  "1s..10m, got '30'"}},
+	{"broker: {lease: 30sec}\n", {"DIR/c.yaml:1:17: broker.lease: expected a duration"}},
+	{"broker: {lease: -3s}\n", {"DIR/c.yaml:1:17: broker.lease: expected a duration"}},
+	{"broker: {lease: 1h}\n",
+	 {"DIR/c.yaml:1:17: broker.lease: 1h is out of range; expected 1s..10m"}},
+	{"broker: {lease: 99999999999999999d}\n",
+	 {"DIR/c.yaml:1:17: broker.lease: expected a duration"}},
+	{"broker: {redis: {replicas: four}}\n",
+	 {"DIR/c.yaml:1:28: broker.redis.replicas: expected a whole number in 0..5, got 'four'"}},
+	{"broker: {redis: {replicas: 6}}\n",
+	 {"DIR/c.yaml:1:28: broker.redis.replicas: 6 is out of range; expected 0..5"}},
+	{"broker: {redis: {replicas: 99999999999999999999}}\n",
+	 {"DIR/c.yaml:1:28: broker.redis.replicas: expected a whole number"}},
+	{"broker: {redis: {replicas: 0x1}}\n",
+	 {"DIR/c.yaml:1:28: broker.redis.replicas: expected a whole number"}},
+	{"broker: {control: run/x}\n",
+	 {"DIR/c.yaml:1:19: broker.control: expected an absolute path, got a single value"}},
+	{"broker: {endpoints: ipc:///x}\n",
+	 {"DIR/c.yaml:1:21: broker.endpoints: expected a list, got a single value"}},
+	{"broker: {endpoints: [[a]]}\n",
+	 {"DIR/c.yaml:1:10: broker.endpoints: expected a list of texts, got a list in it"}},
+	{"realm: &a x\nlog: {level: *a}\n",
+	 {"DIR/c.yaml:2:15: log.level: aliases (*name) are not possible"}},
+	{"realm: !file x\n", {"DIR/c.yaml:1:14: realm: tags are for secrets only"}},
+	{"log: !x {level: info}\n", {"DIR/c.yaml:1:10: log: tags are for secrets only"}},
+	/* addresses */
+	{"broker: {http: 'localhost'}\n",
+	 {"DIR/c.yaml:1:17: broker.http: has no port; expected HOST:PORT"}},
+	{"broker: {http: '127.0.0.1:0'}\n",
+	 {"DIR/c.yaml:1:17: broker.http: has a port that is no number from 1 to 65535"}},
+	{"broker: {http: '::1:80'}\n", {"DIR/c.yaml:1:17: broker.http: has no host"}},
+	{"broker: {endpoints: ['tcp://h:0', 'tcp://h', 'udp://h:1', 'ipc://x', 'tcp://h:65536']}\n",
+	 {"DIR/c.yaml:1:23: broker.endpoints: the endpoint has a port that is no number from 1 to "
+	  "65535",
+	  "DIR/c.yaml:1:36: broker.endpoints: the endpoint has no port",
+	  "DIR/c.yaml:1:47: broker.endpoints: the endpoint is neither",
+	  "DIR/c.yaml:1:60: broker.endpoints: the endpoint has no absolute path",
+	  "DIR/c.yaml:1:71: broker.endpoints: the endpoint has a port that is no number"}},
+	{"broker: {endpoints: ['tcp://h:5555']}\n",
+	 {"DIR/c.yaml:1:23: broker.endpoints: tcp:// needs keys: broker.curve is missing"}},
+	{"connect: {endpoint: 'tcp://h:5555'}\n",
+	 {"DIR/c.yaml:1:22: connect.endpoint: tcp:// needs keys: connect.curve is missing"}},
+	{"connect:\n  endpoint: ipc:///x\n  curve: {secret_key: !file DIR/good, server_key: "
+	 "short}\n",
+	 {"DIR/c.yaml:3:"}},
+	{"broker: {redis: {url: 'rediss://h'}}\n",
+	 {"DIR/c.yaml:1:24: broker.redis.url: the URL has a scheme that is not possible here; "
+	  "expected redis|unix://HOST…"}},
+	{"broker: {redis: {url: 'redis://u:hunter2@h:1'}}\n",
+	 {"DIR/c.yaml:1:24: broker.redis.url: the URL holds a user or password"}},
+	{"broker: {redis: {url: 'redis://h:65536'}}\n",
+	 {"DIR/c.yaml:1:24: broker.redis.url: the URL has a port"}},
+	{"broker: {redis: {url: 'redis://fe80::1:6379'}}\n",
+	 {"DIR/c.yaml:1:24: broker.redis.url: the URL has an IPv6 address without brackets"}},
+	{"broker: {redis: {url: '6379'}}\n",
+	 {"DIR/c.yaml:1:24: broker.redis.url: the URL has no scheme"}},
+	/* curve */
+	{"broker: {curve: {}}\n",
+	 {"DIR/c.yaml:1:10: broker.curve.secret_key is missing; expected a reference",
+	  "DIR/c.yaml:1:10: broker.curve.peers is missing; expected a list of mappings"}},
+	{"broker:\n  curve:\n    secret_key: !file DIR/good\n    peers:\n      - {name: a, "
+	 "public_key: x, role: boss}\n",
+	 {"DIR/c.yaml:5:31: broker.curve.peers: is no CURVE public key",
+	  "DIR/c.yaml:5:40: broker.curve.peers[0].role: expected one of the words "
+	  "collector|worker|any, got 'boss'"}},
+	/* secrets */
+	{"broker: {redis: {password: hunter2}}\n",
+	 {"DIR/c.yaml:1:28: broker.redis.password: secrets do not stand in the configuration; "
+	  "expected a reference: !credential NAME"}},
+	{"broker: {redis: {password: !secret hunter2}}\n",
+	 {"DIR/c.yaml:1:36: broker.redis.password: secrets do not stand"}},
+	{"broker: {redis: {password: !file DIR/none}}\n",
+	 {"DIR/c.yaml:1:34: broker.redis.password: "}},
+	{"broker: {redis: {password: !file DIR/open}}\n",
+	 {"DIR/c.yaml:1:34: broker.redis.password: "}},
+	{"broker: {redis: {password: !file DIR/empty}}\n",
+	 {"DIR/c.yaml:1:34: broker.redis.password: "}},
+	{"broker: {redis: {password: !file here}}\n",
+	 {"DIR/c.yaml:1:34: broker.redis.password: the name after !file is not possible; expected "
+	  "an absolute path"}},
+	{"broker: {redis: {password: !credential ../x}}\n",
+	 {"DIR/c.yaml:1:40: broker.redis.password: the name after !credential is not possible"}},
+	{"broker: {redis: {password: !credential absent}}\n",
+	 {"DIR/c.yaml:1:40: broker.redis.password: "}},
+	{"broker: {redis: {password: !env DIRPIPE_TEST_UNSET}}\n",
+	 {"DIR/c.yaml:1:33: broker.redis.password: "}},
+	/* sources */
+	{"sources: {s: {driver: poll}}\n",
+	 {"DIR/c.yaml:1:11: sources.s.uris is missing; expected a list of URLs with the scheme "
+	  "ldap|ldaps|ldapi",
+	  "DIR/c.yaml:1:11: sources.s.base_dn is missing; expected a text",
+	  "DIR/c.yaml:1:11: sources.s.bind is missing; expected a mapping of keys",
+	  "DIR/c.yaml:1:11: sources.s.users is missing"}},
+	{"sources: {s: {driver: pol, uris: [], base_dn: '', bind: {}, users: {}}}\n",
+	 {"DIR/c.yaml:1:23: sources.s.driver: expected one of the words ad-dirsync|syncrepl|poll, "
+	  "got 'pol'",
+	  "DIR/c.yaml:1:28: sources.s.uris: expected a list",
+	  "DIR/c.yaml:1:48: sources.s.base_dn: expected a text",
+	  "DIR/c.yaml:1:51: sources.s.bind.dn: is missing; bind.method: simple needs it",
+	  "DIR/c.yaml:1:51: sources.s.bind.password: is missing",
+	  "DIR/c.yaml:1:61: sources.s.users.attributes is missing"}},
+	{"targets: {A: {driver: scim, url: 'https://a', auth: {method: bearer, token: !file "
+	 "DIR/good}, mapping: {a: b}}}\n",
+	 {"DIR/c.yaml:1:11: targets.A: is no name; expected a name of a-z"}},
+	{"sources: [a]\n", {"DIR/c.yaml:1:1: sources: expected a mapping of names, got a list"}},
+	{"sources: {a: b}\n",
+	 {"DIR/c.yaml:1:14: sources.a: expected a mapping of keys, got a single value"}},
+	{"sources: {s: {driver: poll, uris: ['ldap://h', 'https://h', 'ldaps://u@h'], base_dn: x, "
+	 "users: {attributes: [a]}, "
+	 "bind: {dn: x, password: !file DIR/good}}}\n",
+	 {"DIR/c.yaml:1:49: sources.s.uris: the URL has a scheme that is not possible here; "
+	  "expected ldap|ldaps|ldapi://",
+	  "DIR/c.yaml:1:62: sources.s.uris: the URL holds a user or password"}},
+	{"sources: {s: {driver: poll, uris: ['ldap://h', 'ldap://127.0.0.1:389'], base_dn: x, "
+	 "users: {attributes: [a]}, "
+	 "bind: {dn: x, password: !file DIR/good}}}\n",
+	 {"DIR/c.yaml:1:37: sources.s.uris: would send the password in the clear"}},
+	{"sources: {s: {driver: poll, uris: ['ldaps://h'], tls: {starttls: true}, base_dn: x, "
+	 "users: {attributes: [a]}, "
+	 "bind: {method: gssapi}}}\n",
+	 {"DIR/c.yaml:1:37: sources.s.uris: ldaps:// and tls.starttls exclude each other",
+	  "DIR/c.yaml:1:111: sources.s.bind.keytab: is missing; bind.method: gssapi needs it",
+	  "DIR/c.yaml:1:111: sources.s.bind.principal: is missing"}},
+	{TARGET SOURCE "    groups: [{name: staff, dn: cn=s}, {name: staff, dn: cn=t}]\n"
+		       "    routes:\n      - {target: tt}\n      - {target: t, groups: [stuff]}\n  "
+		       "    - {base: x}\n      - x\n",
+	 {"DIR/c.yaml:14:46: sources.s.groups: two groups have this name",
+	  "DIR/c.yaml:16:18: sources.s.routes[0]: there is no target tt (did you mean t?)",
+	  "DIR/c.yaml:17:30: sources.s.routes[1]: there is no watched group stuff in "
+	  "sources.s.groups (did you mean staff?)",
+	  "DIR/c.yaml:18:10: sources.s.routes[2].target is missing",
+	  "DIR/c.yaml:19:9: sources.s.routes[3]: expected a mapping of keys"}},
+	/* targets */
+	{"targets: {t: {driver: scim, url: 'http://a.example', auth: {method: bearer, token: abc}, "
+	 "mapping: {a: b}}}\n",
+	 {"DIR/c.yaml:1:35: targets.t.url: the URL is http:// to another host",
+	  "DIR/c.yaml:1:84: targets.t.auth.token: secrets do not stand"}},
+	{"targets: {t: {driver: scim, url: 'http://127.0.0.1.evil.example', auth: {method: bearer, "
+	 "token: !file DIR/good}, mapping: {a: b}}}\n",
+	 {"DIR/c.yaml:1:35: targets.t.url: the URL is http:// to another host"}},
+	{"targets: {t: {driver: scim, url: 'http://localhost@evil.example', auth: {method: bearer, "
+	 "token: !file DIR/good}, mapping: {a: b}}}\n",
+	 {"DIR/c.yaml:1:35: targets.t.url: the URL holds a user"}},
+	{"targets: {t: {driver: graph, url: 'https://g', auth: {method: bearer, token: !file "
+	 "DIR/good}, mapping: {a: b}}}\n",
+	 {"DIR/c.yaml:1:11: targets.t.tenant: is missing; driver: graph needs it",
+	  "DIR/c.yaml:1:63: targets.t.auth.method: driver graph expects"}},
+	{"targets: {t: {driver: graph, tenant: x, url: 'https://g', auth: {method: certificate}, "
+	 "mapping: {a: b}}}\n",
+	 {"DIR/c.yaml:1:59: targets.t.auth.client_id: is missing; auth.method: certificate needs "
+	  "it",
+	  "DIR/c.yaml:1:59: targets.t.auth.certificate: is missing",
+	  "DIR/c.yaml:1:59: targets.t.auth.private_key: is missing"}},
+	{TARGET "    retry: {first: 1h, cap: 1m}\n    http: {body_max: 8MB}\n",
+	 {"DIR/c.yaml:7:20: targets.t.retry.first: is longer than retry.cap",
+	  "DIR/c.yaml:8:22: targets.t.http.body_max: expected a size such as 64KiB, 8MiB in "
+	  "1KiB..64MiB, got '8MB'"}},
+	{"targets:\n  t:\n    driver: scim\n    url: https://a.example/v2\n    auth: {method: "
+	 "bearer, token: !file DIR/good}\n"
+	 "    mapping:\n      a: {al: mail}\n      b: []\n      c: {jq: [x]}\n      d: {all: a, "
+	 "const: b}\n      e:\n      f: {const: }\n",
+	 {"DIR/c.yaml:7:11: targets.t.mapping.a: expected ATTRIBUTE, [ATTRIBUTE, …], {all: "
+	  "ATTRIBUTE}",
+	  "DIR/c.yaml:8:7: targets.t.mapping.b: ", "DIR/c.yaml:9:11: targets.t.mapping.c: ",
+	  "DIR/c.yaml:10:11: targets.t.mapping.d: ", "DIR/c.yaml:11:7: targets.t.mapping.e: ",
+	  "DIR/c.yaml:12:11: targets.t.mapping.f: "}},
+	{"targets: {t: {driver: scim, url: 'https://a', auth: {method: bearer, token: !file "
+	 "DIR/good}, mapping: {}, options: [x]}}\n",
+	 {"DIR/c.yaml:1:112: targets.t.mapping: expected a mapping, got an empty mapping",
+	  "DIR/c.yaml:1:125: targets.t.options: expected a mapping, got a list"}},
+};
+
+static bool has_line(const char *text, const char *start)
+{
+	for (const char *p = text; p && *p;) {
+		if (strncmp(p, start, strlen(start)) == 0)
+			return true;
+		p = strchr(p, '\n');
+		p = p ? p + 1 : NULL;
+	}
+	return false;
+}
+
+static void bad_inputs_are_refused_with_their_place(void **state)
+{
+	size_t failed = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct buf errors = {0};
+		struct conf *c = load_text(bad[i].yaml, &errors);
+		size_t lines = 0;
+		size_t expected = 0;
+
+		assert_null(c);
+		for (const char *p = errors.p; p && (p = strchr(p, '\n')); p++)
+			lines++;
+		for (; expected < 6 && bad[i].errors[expected]; expected++) {
+			if (has_line(errors.p, bad[i].errors[expected]))
+				continue;
+			print_error("case %zu:\n%s\nwants: %s\nhas:\n%s\n", i, bad[i].yaml,
+				    bad[i].errors[expected], errors.p);
+			failed++;
+		}
+		if (lines != expected) {
+			print_error("case %zu:\n%s\n%zu lines, wanted %zu:\n%s\n", i, bad[i].yaml,
+				    lines, expected, errors.p);
+			failed++;
+		}
+		/* Whatever is wrong, what stands where a secret could be is not repeated. */
+		if (strstr(errors.p, "hunter2")) {
+			print_error("case %zu prints a secret:\n%s\n", i, errors.p);
+			failed++;
+		}
+		buf_done(&errors);
+	}
+	assert_int_equal(failed, 0);
+}
+
+static void refuses(const char *name, const char *words)
+{
+	struct buf errors = {0};
+
+	assert_null(conf_load(in_folder(name), &errors));
+	if (!strstr(errors.p, words))
+		fail_msg("wants %s, has %s", words, errors.p);
+	buf_done(&errors);
+}
+
+static void unreadable_files_are_refused(void **state)
+{
+	static const char utf16[] = "\xff\xfer\0e\0";
+	static char huge[(CONF_FILE_MAX) + 2];
+
+	(void)state;
+	refuses("absent.yaml", "absent.yaml: cannot be opened: No such file");
+	refuses(".", "is not a file");
+	write_bytes("nul.yaml", "realm: a\nlog:\0", 14, 0600);
+	refuses("nul.yaml", "nul.yaml:2:5: a NUL byte; expected UTF-8 text");
+	write_bytes("latin.yaml", "realm: a\n# \xfc\n", 12, 0600);
+	refuses("latin.yaml", "latin.yaml:2:3: a byte that is not UTF-8");
+	write_bytes("utf16.yaml", utf16, sizeof(utf16) - 1, 0600);
+	refuses("utf16.yaml", "utf16.yaml:1:1: is UTF-16; expected UTF-8");
+	memset(huge, '#', sizeof(huge));
+	write_bytes("huge.yaml", huge, sizeof(huge), 0600);
+	assert_int_equal(truncate(in_folder("huge.yaml"), 64 << 20), 0);
+	refuses("huge.yaml", "huge.yaml: is larger than 1024 KiB");
+	assert_int_equal(mkfifo(in_folder("fifo.yaml"), 0600), 0);
+	refuses("fifo.yaml", "fifo.yaml: is not a file");
+}
+
+static void errors_have_an_end(void **state)
+{
+	struct buf text = {0};
+	struct buf errors = {0};
+
+	(void)state;
+	for (int i = 0; i < 1000; i++)
+		buf_addf(&text, "k%d: 1\n", i);
+	assert_null(load_text(text.p, &errors));
+	assert_non_null(strstr(errors.p, "and 800 more errors"));
+	buf_done(&text);
+	buf_done(&errors);
+}
+
+/* ---- good inputs ---- */
+
+static struct conf *load_good(const char *text)
+{
+	struct buf errors = {0};
+	struct conf *c = load_text(text, &errors);
+
+	if (!c)
+		fail_msg("%s", errors.p);
+	assert_int_equal(errors.n, 0);
+	buf_done(&errors);
+	return c;
+}
+
+static void values_and_defaults(void **state)
+{
+	struct conf *c = load_good(
+		"\xef\xbb\xbfrealm: one\r\nbroker:\r\n  lease: 2m\r\n  http: ''\r\n" TARGET
+		"    http: {body_max: 64KiB}\n    create: false\n" SOURCE
+		"    groups: [{name: a, dn: cn=a}]\n    routes: [{target: t, groups: [a], filter: "
+		"''}]\n");
+	const struct conf_node *root = conf_root(c);
+	const struct conf_node *broker = conf_section(root, "broker");
+	const struct conf_node *t = conf_named(root, "targets", "t");
+	const struct conf_node *s = conf_at(root, "sources", 0, NULL);
+	const struct conf_node *route = conf_at(s, "routes", 0, NULL);
+	struct buf out = {0};
+	const char *name;
+
+	(void)state;
+	assert_string_equal(conf_text(root, "realm"), "one");
+	assert_int_equal(conf_int(broker, "lease"), 120000);
+	assert_int_equal(conf_int(broker, "grace"), 5000);
+	assert_string_equal(conf_text(broker, "http"), "");
+	assert_string_equal(conf_item(broker, "endpoints", 0), "ipc:///run/dirpipe/broker.sock");
+	assert_null(conf_item(broker, "endpoints", 1));
+	assert_null(conf_text(conf_section(root, "connect"), "endpoint"));
+	assert_string_equal(conf_text(conf_section(root, "log"), "level"), "info");
+	assert_false(
+		conf_secret(conf_section(broker, "curve"), "secret_key", &(struct secret_ref){0}));
+	assert_null(conf_at(conf_section(broker, "curve"), "peers", 0, NULL));
+	assert_int_equal(conf_int(conf_section(t, "http"), "body_max"), 65536);
+	assert_int_equal(conf_int(conf_section(t, "http"), "connections"), 16);
+	assert_false(conf_bool(t, "create"));
+	assert_int_equal(conf_int(t, "delete_after"), INT64_C(30) * 86400000);
+	assert_non_null(conf_at(root, "targets", 0, &name));
+	assert_string_equal(name, "t");
+	assert_null(conf_at(root, "targets", 1, NULL));
+	assert_null(conf_named(root, "targets", "u"));
+	assert_string_equal(conf_text(route, "target"), "t");
+	assert_null(conf_text(route, "filter"));
+	assert_string_equal(conf_item(conf_section(s, "users"), "references", 0), "manager");
+	conf_where(t, "url", &out);
+	assert_non_null(strstr(out.p, "/c.yaml:8:10"));
+	buf_done(&out);
+	conf_free(c);
+}
+
+static void secrets_are_read_when_asked(void **state)
+{
+	struct conf *c = load_good("broker: {redis: {password: !file DIR/good}}\n" TARGET);
+	const struct conf_node *redis = conf_section(conf_section(conf_root(c), "broker"), "redis");
+	const struct conf_node *auth =
+		conf_section(conf_named(conf_root(c), "targets", "t"), "auth");
+	struct buf why = {0};
+	struct secret *secret = conf_load_secret(redis, "password", &why);
+
+	(void)state;
+	assert_non_null(secret);
+	assert_string_equal(secret_value(secret).p, "correct-horse");
+	secret_free(secret);
+	assert_null(conf_load_secret(auth, "client_secret", &why));
+	assert_int_equal(why.n, 0);
+	assert_int_equal(unlink(in_folder("good")), 0);
+	assert_null(conf_load_secret(redis, "password", &why));
+	assert_true(why.n > 0);
+	buf_done(&why);
+	conf_free(c);
+	write_text("good", "correct-horse\n");
+}
+
+/* A daemon holds its own credentials: others' need not be readable there. */
+static void a_part_needs_its_own_secrets_only(void **state)
+{
+	struct buf errors = {0};
+	struct conf *c;
+
+	(void)state;
+	assert_null(load_text("broker: {redis: {password: !file DIR/none}}\n" TARGET, &errors));
+	buf_clear(&errors);
+	c = conf_load_for(in_folder("c.yaml"), "targets.t", &errors);
+	assert_non_null(c);
+	conf_free(c);
+	assert_null(conf_load_for(in_folder("c.yaml"), "broker", &errors));
+	assert_non_null(strstr(errors.p, "broker.redis.password"));
+	c = conf_load_for(in_folder("c.yaml"), "", &errors);
+	assert_non_null(c);
+	conf_free(c);
+	buf_done(&errors);
+}
+
+static void json_is_canonical_and_typed(void **state)
+{
+	struct conf *c = load_good(
+		"broker: {lease: 60s, redis: {password: !file DIR/good}}\ntargets:\n  t:\n    "
+		"driver: scim\n"
+		"    url: https://a.example/v2\n    auth: {method: bearer, token: !file DIR/good}\n"
+		"    mapping:\n      b: {const: true}\n      a: mail\n      c: {const: 'true'}\n   "
+		"   d: {const: -5}\n"
+		"      e: {const: 12345678901234567890}\n      f: {const: [1.5, null, NO]}\n");
+	struct conf *same = NULL;
+	struct buf out = {0};
+	struct buf other = {0};
+
+	(void)state;
+	conf_json(conf_named(conf_root(c), "targets", "t"), "mapping", &out);
+	assert_string_equal(
+		out.p,
+		"{\"a\":\"mail\",\"b\":{\"const\":true},\"c\":{\"const\":\"true\"},\"d\":{"
+		"\"const\":-5},"
+		"\"e\":{\"const\":\"12345678901234567890\"},\"f\":{\"const\":[1.5,null,\"NO\"]}}");
+	buf_clear(&out);
+	conf_json(conf_section(conf_root(c), "broker"), NULL, &out);
+	assert_non_null(strstr(out.p, "\"lease\":60000"));
+	assert_non_null(strstr(out.p, "\"password\":{\"!file\":\""));
+	assert_null(strstr(out.p, "correct-horse"));
+	same = load_good(
+		"broker: {lease: 1m, grace: 5000ms, redis: {password: !file DIR/good}}\n" TARGET);
+	conf_json(conf_section(conf_root(same), "broker"), NULL, &other);
+	assert_string_equal(out.p, other.p);
+	conf_free(same);
+	conf_free(c);
+	buf_done(&out);
+	buf_done(&other);
+}
+
+static void merge_joins_sections_and_refuses_leaves(void **state)
+{
+	struct buf errors = {0};
+	struct conf *c;
+
+	(void)state;
+	assert_int_equal(mkdir(in_folder("conf.d"), 0700), 0);
+	write_text("conf.d/10-a.yaml", "log: {level: warn}\nbroker: {redis: {replicas: 1}}\n");
+	write_text("conf.d/20-b.yaml", "broker: {redis: {fsync: everysec}}\n");
+	write_text("conf.d/30-empty.yaml", "# nothing\n");
+	write_text("conf.d/.hidden.yaml", "junk\n");
+	write_text("conf.d/readme.txt", "junk\n");
+	c = load_good("broker: {lease: 9s}\n" TARGET);
+	assert_int_equal(conf_int(conf_section(conf_root(c), "broker"), "lease"), 9000);
+	assert_int_equal(
+		conf_int(conf_section(conf_section(conf_root(c), "broker"), "redis"), "replicas"),
+		1);
+	assert_string_equal(
+		conf_text(conf_section(conf_section(conf_root(c), "broker"), "redis"), "fsync"),
+		"everysec");
+	assert_string_equal(conf_text(conf_section(conf_root(c), "log"), "level"), "warn");
+	conf_free(c);
+
+	write_text("conf.d/20-b.yaml", "broker: {lease: 8s, endpoints: [ipc:///b]}\ntargets: {t: "
+				       "{url: https://b}}\nlog: info\n");
+	assert_null(load_text("broker: {lease: 9s, endpoints: [ipc:///a]}\n" TARGET, &errors));
+	assert_true(has_line(errors.p, "DIR/conf.d/20-b.yaml:1:10: broker.lease: stands in two "
+				       "files, first at DIR/c.yaml:1:10"));
+	assert_true(has_line(errors.p,
+			     "DIR/conf.d/20-b.yaml:1:21: broker.endpoints: stands in two files"));
+	assert_true(has_line(errors.p, "DIR/conf.d/20-b.yaml:2:15: targets.t.url: stands in two "
+				       "files, first at DIR/c.yaml:5:5"));
+	assert_true(has_line(errors.p, "DIR/conf.d/20-b.yaml:3:1: log: stands in two files, first "
+				       "at DIR/conf.d/10-a.yaml:1:1"));
+	buf_done(&errors);
+	assert_int_equal(unlink(in_folder("conf.d/20-b.yaml")), 0);
+	write_text("conf.d/20-b.yaml", "broker: {grase: 1s}\n");
+	assert_null(load_text("reelm: x\n", &errors));
+	assert_true(has_line(
+		errors.p,
+		"DIR/c.yaml:1:1: reelm: unknown key (did you mean realm?)\n"
+		"DIR/conf.d/20-b.yaml:1:10: broker.grase: unknown key (did you mean grace?)"));
+	buf_done(&errors);
+	unlink(in_folder("conf.d/10-a.yaml"));
+	unlink(in_folder("conf.d/20-b.yaml"));
+	unlink(in_folder("conf.d/30-empty.yaml"));
+	unlink(in_folder("conf.d/.hidden.yaml"));
+	unlink(in_folder("conf.d/readme.txt"));
+	rmdir(in_folder("conf.d"));
+}
+
+/* What show prints is the same configuration again. */
+static void show_round_trips_without_secrets(void **state)
+{
+	struct conf *c = load_good(
+		"realm: one\nbroker: {http: '', redis: {password: !file DIR/good}}\n" TARGET
+		"    options: {a: [1, -2, '3', {b: null}], 'x: y': \"tab\\t\", z: ~, n: "
+		"-0.5}\n" SOURCE "    groups: [{name: a, dn: 'CN=Ä, \"x\"'}, {name: b, dn: cn=b}]\n"
+		"    routes: [{target: t, groups: [a, b], exclude: ['- x']}]\n");
+	struct conf *again;
+	struct buf shown = {0};
+	struct buf one = {0};
+	struct buf two = {0};
+
+	(void)state;
+	conf_show(c, &shown);
+	assert_null(strstr(shown.p, "correct-horse"));
+	assert_non_null(strstr(shown.p, "password: !file "));
+	assert_non_null(strstr(shown.p, "grace: 5s # default"));
+	again = load_good(shown.p);
+	conf_json(conf_root(c), NULL, &one);
+	conf_json(conf_root(again), NULL, &two);
+	assert_string_equal(one.p, two.p);
+	conf_free(c);
+	conf_free(again);
+	buf_done(&shown);
+	buf_done(&one);
+	buf_done(&two);
+}
+
+static void explain_names_type_default_and_neighbours(void **state)
+{
+	struct buf out = {0};
+
+	(void)state;
+	assert_int_equal(conf_explain("targets.m365.http.timeout", &out), 0);
+	assert_non_null(strstr(out.p, "targets.*.http.timeout\n"));
+	assert_non_null(strstr(out.p, "type: duration"));
+	assert_non_null(strstr(out.p, "default: 30s"));
+	buf_clear(&out);
+	assert_int_equal(conf_explain("sources.corp.routes[3].target", &out), 0);
+	assert_non_null(strstr(out.p, "required"));
+	buf_clear(&out);
+	assert_int_equal(conf_explain("sources", &out), 0);
+	assert_non_null(strstr(out.p, "keys: driver uris"));
+	buf_clear(&out);
+	assert_int_equal(conf_explain("broker.laese", &out), -ENOENT);
+	assert_non_null(strstr(out.p, "did you mean broker.lease"));
+	buf_clear(&out);
+	assert_int_equal(conf_explain("", &out), -ENOENT);
+	assert_int_equal(conf_explain("targets..url", &out), -ENOENT);
+	assert_int_equal(conf_explain("realm.x", &out), -ENOENT);
+	buf_done(&out);
+}
+
+static void distances(void **state)
+{
+	(void)state;
+	assert_int_equal(conf_distance("lease", "lease"), 0);
+	assert_int_equal(conf_distance("lease", "laese"), 1);
+	assert_int_equal(conf_distance("kitten", "sitting"), 3);
+	assert_int_equal(conf_distance("", "abc"), 3);
+}
+
+/* ---- the example ---- */
+
+static void read_example(struct buf *out)
+{
+	FILE *f = fopen(EXAMPLE, "re");
+	char piece[4096];
+	size_t n;
+
+	assert_non_null(f);
+	while ((n = fread(piece, 1, sizeof(piece), f)) > 0)
+		buf_add(out, piece, n);
+	fclose(f);
+}
+
+/* Length of "#   " when what follows on this line is YAML that was commented out ("key: …" or "- {"). */
+static size_t comment_of_yaml(const char *line)
+{
+	const char *p = line + strspn(line, " ");
+	const char *text;
+
+	if (p[0] != '#' || p[1] != ' ')
+		return 0;
+	text = p + 1 + strspn(p + 1, " ");
+	if (strncmp(text, "- {", 3) == 0)
+		return (size_t)(p - line);
+	text += strspn(text, "abcdefghijklmnopqrstuvwxyz_");
+	return text[0] == ':' && (text[1] == ' ' || text[1] == '\n') ? (size_t)(p - line) : 0;
+}
+
+static void uncomment(const struct buf *in, struct buf *out)
+{
+	const char *p = in->p;
+
+	while (*p) {
+		size_t n = strcspn(p, "\n") + 1;
+		size_t at = comment_of_yaml(p);
+
+		if (at > 0) {
+			buf_add(out, p, at);
+			buf_add(out, p + at + 2, n - at - 2);
+		} else {
+			buf_add(out, p, n);
+		}
+		p += n;
+	}
+}
+
+/* Sets the credentials that the text names. */
+static void give_credentials(const char *text)
+{
+	const char *p = text;
+
+	mkdir(in_folder("cred"), 0700);
+	setenv("CREDENTIALS_DIRECTORY", in_folder("cred"), 1);
+	while ((p = strstr(p, "!credential "))) {
+		char name[80] = "cred/";
+
+		p += strlen("!credential ");
+		memcpy(name + 5, p, strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789_"));
+		if (name[5])
+			write_text(name, "some-secret-value");
+	}
+}
+
+static const struct conf_node *find_written(const struct conf_node *n, const char *path)
+{
+	size_t segment = strcspn(path, ".");
+	const struct conf_node *found = NULL;
+
+	for (size_t i = 0; i < n->n && !found; i++) {
+		const struct conf_node *child = n->items[i];
+		bool any = segment == 1 && path[0] == '*';
+
+		if (!any && (!child->name || strlen(child->name) != segment ||
+			     memcmp(child->name, path, segment) != 0))
+			continue;
+		found = path[segment] ? find_written(child, path + segment + 1) : child;
+	}
+	return found;
+}
+
+/* Where the example shows Graph's figure and not the default. */
+static bool may_differ(const char *path)
+{
+	return strcmp(path, "targets.*.pace.writes") == 0;
+}
+
+static void the_example_loads_and_is_complete(void **state)
+{
+	struct buf text = {0};
+	struct buf whole = {0};
+	struct buf errors = {0};
+	struct conf_errors none = {0};
+	struct conf *c;
+	struct conf_node *root;
+	size_t missing = 0;
+
+	(void)state;
+	read_example(&text);
+	give_credentials(text.p);
+	c = conf_load(EXAMPLE, &errors);
+	if (!c)
+		fail_msg("%s", errors.p);
+	conf_free(c);
+
+	uncomment(&text, &whole);
+	assert_true(whole.n < text.n);
+	c = load_good(whole.p);
+	conf_free(c);
+
+	root = conf_yaml_parse(buf_slice(&whole), "example", &none);
+	assert_non_null(root);
+	for (const struct conf_key *key = conf_keys; key->path; key++) {
+		const struct conf_node *n = find_written(root, key->path);
+
+		if (!n) {
+			print_error("%s does not stand in the example\n", key->path);
+			missing++;
+		} else if (n->kind == CONF_SCALAR && key->fallback && *key->fallback &&
+			   !may_differ(key->path) && strcmp(n->text, key->fallback) != 0) {
+			print_error("%s: the example says %s, the default is %s\n", key->path,
+				    n->text, key->fallback);
+			missing++;
+		}
+	}
+	assert_int_equal(missing, 0);
+	conf_node_free(root);
+	conf_errors_done(&none);
+	buf_done(&text);
+	buf_done(&whole);
+	buf_done(&errors);
+	unsetenv("CREDENTIALS_DIRECTORY");
+}
+
+static void the_table_is_sound(void **state)
+{
+	(void)state;
+	for (const struct conf_key *key = conf_keys; key->path; key++) {
+		char *parent = mem_dup(key->path);
+		char *dot;
+		int64_t number;
+
+		assert_non_null(key->help);
+		assert_ptr_equal(conf_key_find(key->path), key); /* no path twice */
+		assert_true(key->type != CONF_WORD || key->words);
+		assert_true(key->type != CONF_URL || key->words);
+		if (key->type == CONF_INT || key->type == CONF_DURATION || key->type == CONF_SIZE) {
+			assert_non_null(key->words);
+			assert_int_equal(conf_parse_scaled(key->type, key->fallback, &number), 0);
+			assert_true(conf_in_range(key, number));
+		}
+		if (key->type == CONF_WORD && key->fallback)
+			assert_true(conf_word_in(key->words, key->fallback));
+		while ((dot = strrchr(parent, '.'))) {
+			*dot = 0;
+			if (strcmp(dot + 1, "*") != 0 && parent[strlen(parent) - 1] != '*')
+				assert_non_null(conf_key_find(parent));
+		}
+		free(parent);
+	}
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	if (!mkdtemp(folder))
+		return -1;
+	unsetenv("CREDENTIALS_DIRECTORY");
+	write_text("good", "correct-horse\n");
+	write_bytes("open", "hunter2\n", 8, 0604);
+	write_text("empty", "\n");
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct buf command = {0};
+	int rc;
+
+	(void)state;
+	buf_addf(&command, "rm -rf '%s'", folder);
+	rc = system(command.p);
+	buf_done(&command);
+	return rc;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(bad_inputs_are_refused_with_their_place),
+		cmocka_unit_test(unreadable_files_are_refused),
+		cmocka_unit_test(errors_have_an_end),
+		cmocka_unit_test(values_and_defaults),
+		cmocka_unit_test(secrets_are_read_when_asked),
+		cmocka_unit_test(a_part_needs_its_own_secrets_only),
+		cmocka_unit_test(json_is_canonical_and_typed),
+		cmocka_unit_test(merge_joins_sections_and_refuses_leaves),
+		cmocka_unit_test(show_round_trips_without_secrets),
+		cmocka_unit_test(explain_names_type_default_and_neighbours),
+		cmocka_unit_test(distances),
+		cmocka_unit_test(the_example_loads_and_is_complete),
+		cmocka_unit_test(the_table_is_sound),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
