@@ -20,7 +20,8 @@ struct directory_conf;
 /* NULL with why: no URI, bad URI or port, an option that cannot work (simple bind in the clear to another host, StartTLS
  * with ldaps, unreadable CA file or keytab). conf must outlive it: the password is read anew at each connect. Also sets
  * KRB5_CLIENT_KTNAME and KRB5CCNAME=MEMORY: for the process when the bind is gssapi. */
-struct directory_conf *directory_conf_new(const struct conf_node *source, struct buf *why) MUST_CHECK;
+struct directory_conf *directory_conf_new(const struct conf_node *source,
+					  struct buf *why) MUST_CHECK;
 void directory_conf_free(struct directory_conf *c);
 size_t directory_conf_uris(const struct directory_conf *c);
 const char *directory_conf_uri(const struct directory_conf *c, size_t i);
@@ -39,11 +40,12 @@ struct directory_failure {
 	enum directory_step step;
 	enum source_problem problem; /* SOURCE_UNREACHABLE or SOURCE_DENIED */
 	int rc;			     /* LDAP result code or libldap's negative one */
-	char text[512];		     /* for people: the step, the library's or server's words; never a secret */
+	char text[512]; /* for people: the step, the library's or server's words; never a secret */
 };
 /* Connects, starts TLS, binds; at most network_timeout for each of connect and TLS, operation_timeout for the bind. NULL with
  * *ret_failure. Close with directory_disconnect. */
-LDAP *directory_connect(const struct directory_conf *c, size_t uri, struct directory_failure *ret_failure) MUST_CHECK;
+LDAP *directory_connect(const struct directory_conf *c, size_t uri,
+			struct directory_failure *ret_failure) MUST_CHECK;
 void directory_disconnect(LDAP *ld);
 const char *directory_step_name(enum directory_step step); /* "resolve", "connect", "tls", "bind" */
 
@@ -51,10 +53,11 @@ typedef void (*directory_say_fn)(void *arg, bool ok, const char *step, const cha
 /* The steps of `dirpipe check source` that all drivers share, on every URI: resolve, connect, TLS, bind, base can be read; then
  * more(ld, uri, …), the driver's own steps, if given. more returns its failed steps. Returns all failed ones. */
 int directory_check(const struct directory_conf *c, directory_say_fn say, void *arg,
-		    int (*more)(LDAP *ld, const struct directory_conf *c, directory_say_fn say, void *arg));
+		    int (*more)(LDAP *ld, const struct directory_conf *c, directory_say_fn say,
+				void *arg));
 /* A blocking search with operation_timeout: LDAP result code; *ret (may be NULL chain) is freed with ldap_msgfree. */
-int directory_search_now(LDAP *ld, const struct directory_conf *c, const char *base, int scope, const char *filter,
-			 const char *const *attrs, LDAPMessage **ret);
+int directory_search_now(LDAP *ld, const struct directory_conf *c, const char *base, int scope,
+			 const char *filter, const char *const *attrs, LDAPMessage **ret);
 
 /* ---- the connection ---- */
 
@@ -69,7 +72,8 @@ struct directory_events {
 	void (*down)(void *arg, enum source_problem problem, const char *why, int64_t retry_ms);
 };
 
-struct directory *directory_new(struct loop *loop, const struct directory_conf *c, const struct directory_events *events);
+struct directory *directory_new(struct loop *loop, const struct directory_conf *c,
+				const struct directory_events *events);
 /* Goes on connecting from now: URI by URI from the one that worked last. */
 void directory_start(struct directory *d);
 /* The same, but only to this URI (a second handle to the server that the first one follows). */
@@ -88,25 +92,27 @@ void directory_good(struct directory *d);
 
 bool directory_is_up(const struct directory *d);
 size_t directory_uri(const struct directory *d); /* index of the current or last one */
-LDAP *directory_ldap(struct directory *d);	 /* for building controls; NULL when not up. No ldap_result on it! */
+LDAP *directory_ldap(
+	struct directory *d); /* for building controls; NULL when not up. No ldap_result on it! */
 
 /* ---- operations ---- */
 
 enum { DIRECTORY_FOREVER = -1 }; /* a persistent search: no time-out */
 
 struct directory_search {
-	const char *base; /* DN, "" for the root DSE, "<GUID=…>", "<WKGUID=…>" */
-	int scope;	  /* LDAP_SCOPE_… */
+	const char *base;	  /* DN, "" for the root DSE, "<GUID=…>", "<WKGUID=…>" */
+	int scope;		  /* LDAP_SCOPE_… */
 	const char *filter;	  /* NULL: (objectClass=*) */
 	const char *const *attrs; /* NULL-terminated; NULL: all user attributes */
-	LDAPControl **controls;	  /* NULL-terminated or NULL; encoded before the call returns, stay the caller's */
-	int page;		  /* > 0: paged (RFC 2696), all pages, the control is added here */
-	int64_t timeout_ms;	  /* longest silence; 0: the source's operation_timeout; DIRECTORY_FOREVER */
+	LDAPControl **
+		controls; /* NULL-terminated or NULL; encoded before the call returns, stay the caller's */
+	int page;	  /* > 0: paged (RFC 2696), all pages, the control is added here */
+	int64_t timeout_ms; /* longest silence; 0: the source's operation_timeout; DIRECTORY_FOREVER */
 };
 
 struct directory_result {
-	int rc;		   /* LDAP result code, or LDAP_SERVER_DOWN, LDAP_TIMEOUT, LDAP_DECODING_ERROR … (negative) */
-	const char *text;  /* the server's diagnostic message, or the library's; never NULL */
+	int rc; /* LDAP result code, or LDAP_SERVER_DOWN, LDAP_TIMEOUT, LDAP_DECODING_ERROR … (negative) */
+	const char *text;	/* the server's diagnostic message, or the library's; never NULL */
 	LDAPControl **controls; /* of the final result (the last page's); may be NULL */
 };
 
@@ -117,10 +123,12 @@ typedef void (*directory_done_fn)(void *arg, const struct directory_result *r);
 
 /* Returns the operation's number (> 0); 0: not sent (not up, or the connection just broke): no callback will come for it, and
  * down() comes at the end of the turn if it was up. */
-uint64_t directory_search(struct directory *d, const struct directory_search *s, directory_message_fn message,
-			  directory_done_fn done, void *arg) MUST_CHECK;
-void directory_abandon(struct directory *d, uint64_t op); /* no callback after; unknown numbers are ignored */
-size_t directory_operations(const struct directory *d);	  /* open ones */
+uint64_t directory_search(struct directory *d, const struct directory_search *s,
+			  directory_message_fn message, directory_done_fn done,
+			  void *arg) MUST_CHECK;
+void directory_abandon(struct directory *d,
+		       uint64_t op); /* no callback after; unknown numbers are ignored */
+size_t directory_operations(const struct directory *d); /* open ones */
 
 /* "<GUID=xxxxxxxx-…>" of an AD object (id in RFC 4122 order, as entry.h has it). */
 void directory_guid_dn(const struct id *id, struct buf *out);
@@ -134,10 +142,15 @@ void directory_filter_text(struct buf *out, const char *attr, const char *value)
 /* The attributes that a search of this source must request: id, objectClass, the configured ones (users.attributes,
  * references, route filters) without secrets (entry_attr_is_secret), group members, account state, plus `more` (NULL-terminated or
  * NULL). NULL-terminated array, freed with directory_attrs_free. */
-char **directory_attrs_new(const struct conf_node *source, const struct entry_schema *schema, const char *const *more);
+char **directory_attrs_new(const struct conf_node *source, const struct entry_schema *schema,
+			   const char *const *more);
+/* What the survey asks for: id, objectClass, members, and what filters and memberUid need. */
+char **directory_attrs_survey_new(const struct conf_node *source,
+				  const struct entry_schema *schema);
 void directory_attrs_free(char **attrs);
 /* (|USERS GROUPS CONTAINERS): users.filter or the schema's, the schema's others. */
-void directory_filter_all(const struct conf_node *source, const struct entry_schema *schema, struct buf *out);
+void directory_filter_all(const struct conf_node *source, const struct entry_schema *schema,
+			  struct buf *out);
 
 /* ---- backoff ---- */
 

@@ -15,17 +15,18 @@ struct reader_settings {
 	const struct conf_node *source;
 	const struct entry_schema *schema;
 	const struct source_host *host;
-	const char *base;	  /* base_dn */
-	const char *const *more;  /* further attributes for rereads, or NULL */
-	LDAPControl **controls;	  /* with every search, or NULL; the reader keeps the pointer */
-	int page;		  /* > 0: subtree searches are paged (AD: 1000) */
-	bool by_guid;		  /* AD: each id by a base search of <GUID=…>, else by filter in the subtree of base */
+	const char *base;	 /* base_dn */
+	const char *const *more; /* further attributes for rereads, or NULL */
+	LDAPControl **controls;	 /* with every search, or NULL; the reader keeps the pointer */
+	int page;		 /* > 0: subtree searches are paged (AD: 1000) */
+	bool by_guid; /* AD: each id by a base search of <GUID=…>, else by filter in the subtree of base */
 };
 
 struct reader *reader_new(const struct reader_settings *settings);
 void reader_free(struct reader *r); /* NULL is allowed; no answer after it */
 /* Forgets what is open without an answer (the driver stops). Broken connections need no call: open requests are
  * answered ok=false. */
+/* The directory must have been stopped before: its operations know the requests. */
 void reader_stop(struct reader *r);
 
 /* As source_driver's calls of the same names. A driver that is not connected gets answer(ok=false) at once. */
