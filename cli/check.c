@@ -57,7 +57,7 @@ int cli_check(const struct cli *cli, int argc, char **argv)
 
 	if (argc != 0 && !source && !target)
 		return cli_usage("check [source|target NAME]");
-	conf = cli_conf(cli);
+	conf = cli_conf(cli, false);
 	if (!conf)
 		return EXIT_CONFIG_;
 	if (argc == 0) {

@@ -24,8 +24,9 @@ int cli_dead(const struct cli *cli, int argc, char **argv);
 /* Wrong words: says so with the usage on stderr, gives EXIT_USAGE_. */
 int cli_usage(const char *usage);
 
-/* The configuration, or NULL after printing every error of it on stderr (exit code: EXIT_CONFIG_). Owned by the caller. */
-struct conf *cli_conf(const struct cli *cli) MUST_CHECK;
+/* The configuration, or NULL after printing every error of it on stderr (exit code: EXIT_CONFIG_). secrets: they must be readable
+ * too, which an operator's shell often may not. Owned by the caller. */
+struct conf *cli_conf(const struct cli *cli, bool secrets) MUST_CHECK;
 
 /* Path of a sister program: beside this one, else found by $PATH. Owned by the caller. */
 char *cli_program(const char *name) MUST_CHECK;

@@ -8,10 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
-struct conf *cli_conf(const struct cli *cli)
+struct conf *cli_conf(const struct cli *cli, bool secrets)
 {
 	CLEANUP(buf_cleanup) struct buf errors = {0};
-	struct conf *conf = conf_load(cli->config, &errors);
+	struct conf *conf =
+		secrets ? conf_load(cli->config, &errors) : conf_load_for(cli->config, "", &errors);
 
 	if (!conf)
 		fprintf(stderr, "%s%s", errors.p ? errors.p : "",
@@ -63,7 +64,7 @@ int cli_config(const struct cli *cli, int argc, char **argv)
 		return explain(argv[1]);
 	if (argc != 1 || (strcmp(argv[0], "check") != 0 && strcmp(argv[0], "show") != 0))
 		return cli_usage(usage);
-	conf = cli_conf(cli);
+	conf = cli_conf(cli, strcmp(argv[0], "check") == 0);
 	if (!conf)
 		return EXIT_CONFIG_;
 	if (strcmp(argv[0], "show") == 0) {

@@ -134,7 +134,7 @@ int control_ask(const struct cli *cli, const char *verb, const cJSON *request, c
 	*ret_result = NULL;
 	if (cli->socket)
 		return ask_at(cli->socket, verb, request, ret_result);
-	conf = cli_conf(cli);
+	conf = cli_conf(cli, false);
 	if (!conf)
 		return EXIT_CONFIG_;
 	rc = ask_at(conf_text(conf_section(conf_root(conf), "broker"), "control"), verb, request,

@@ -427,7 +427,7 @@ int cli_up(const struct cli *cli, int argc, char **argv)
 	struct up u = {.cli = cli};
 	const char *state = "/var/lib/dirpipe";
 	char **counts = mem_array((size_t)argc + 1, sizeof(*counts));
-	struct conf *conf = cli_conf(cli);
+	struct conf *conf = cli_conf(cli, true);
 	const struct conf_node *root;
 	int n = 0, rc = EXIT_CONFIG_;
 
