@@ -8,15 +8,15 @@ struct join;
 
 struct join_rule {
 	const char *remote; /* remote field */
-	const char *const *
-		local; /* attributes whose first values are joined with `separator`; NULL at the end */
-	const char *separator;
-	bool soft; /* a hit is a proposal that a person confirms (`dirpipe link`) */
+	const char *
+		local; /* an attribute, or several joined: givenName+' '+sn (in quotes: as it stands) */
+	bool soft;     /* a hit is a proposal that a person confirms (`dirpipe link`) */
 };
 
 /* conf: the target's section with its `join` list. NULL with errors. */
 struct join *join_new(const struct conf_node *conf, struct buf *errors) MUST_CHECK;
-struct join *join_of(const struct join_rule *rules, size_t n) MUST_CHECK; /* copies */
+/* Copies the rules. NULL with errors: an expression of attributes that is none. */
+struct join *join_of(const struct join_rule *rules, size_t n, struct buf *errors) MUST_CHECK;
 void join_free(struct join *j);
 
 size_t join_count(const struct join *j);

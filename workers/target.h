@@ -1,5 +1,5 @@
 /* The contract between a target driver (target_scim, target_graph, …) and the workers' core. To add a driver, fill a
- * struct target_driver and name it in target_drivers[] (target.c).
+ * struct target_driver and name it in target_drivers[] (targets.c).
  *
  * A driver knows one vendor's API: which request carries which operation, and what stands in an answer. It never judges an
  * HTTP status (it lends the core a table of its vendor's words), never fetches a token, sleeps, retries, or keeps anything
@@ -52,8 +52,8 @@ struct target_op {
 	struct target_op *next;
 	enum target_kind kind;
 	const char *name; /* static text for logs, metrics and RESULT.ops */
-	const char *
-		permit; /* STEP, DELETE: needs this permit ("delete", "licence_revoke"); NULL: not destructive */
+	/* STEP, DELETE: needs this permit ("delete", "licence_revoke"); NULL: not destructive */
+	const char *permit;
 	char *what; /* tells two of one permit or STEP apart (a sku); NULL: "" */
 	bool intent; /* STEP: `remember` is NOTEd before the request, because it cannot be re-derived */
 	cJSON *set;   /* path → value, not null (paths as in the mapping) */
@@ -103,16 +103,16 @@ struct target_want {
 	size_t refs_n;
 	const struct snapshot *snapshot;
 	const struct target_link *link;
-	const struct target_account
-		*account; /* NULL: not read; then plan everything that the document says */
+	/* NULL: not read; then plan everything that the document says */
+	const struct target_account *account;
 	int64_t now_unix_ms;
 };
 
 struct target_plan {
 	struct target_op *first, **end; /* in the order of doing */
 	int64_t look_again_unix_ms;	/* 0: no need */
-	const char *
-		parked; /* static reason: nothing can be done now ("mandatory_missing"); ops are ignored */
+	/* Static reason: nothing can be done now ("mandatory_missing"); the operations are ignored. */
+	const char *parked;
 	struct buf parked_detail; /* names of fields, never values */
 };
 void target_plan_init(struct target_plan *p);
@@ -145,26 +145,25 @@ int target_request_header(struct target_request *r, const char *name,
 /* What the answer says about one operation, as facts. Zeroed by the core; what is set here is owned by the core. */
 struct target_answer {
 	int status; /* of this operation; 0: the batch's answer does not mention it (not done) */
-	struct buf
-		code; /* the vendor's code word(s) as the driver's rows spell them, "Request_BadRequest/ObjectConflict" */
-	struct buf detail; /* the vendor's own sentence; the core redacts it */
-	struct buf
-		field; /* EXISTS, REJECT: path of the field concerned, when the vendor names it */
+	/* The vendor's code word(s) as the driver's rows spell them, "Request_BadRequest/ObjectConflict". */
+	struct buf code;
+	struct buf detail;	/* the vendor's own sentence; the core redacts it */
+	struct buf field;	/* EXISTS, REJECT: path of the field that the vendor names */
 	struct buf request_id;	/* the vendor's id of the request */
 	struct buf retry_after; /* of this operation in a batch, as it came */
 	bool not_json;		/* a 2xx that should carry JSON and did not */
-	struct target_account *
-		accounts; /* FIND: hits (all the service sent, at most TARGET_HITS); READ, CREATE, UPDATE: 0 or 1 */
+	/* FIND: the hits, as many as the service sent; READ, CREATE, UPDATE: 0 or 1. By target_answer_add. */
+	struct target_account *accounts;
 	size_t accounts_n;
 };
 enum { TARGET_HITS = 10, TARGET_BATCH_MAX = 100 };
-struct target_account *
-target_answer_add(struct target_answer *a); /* zeroed place; NULL past TARGET_HITS */
+/* A zeroed place; NULL past TARGET_HITS. */
+struct target_account *target_answer_add(struct target_answer *a);
 
 struct target_driver {
 	const char *name; /* conf: driver */
-	const char *
-		version; /* part of the fingerprint: raise it when the same document must be written anew */
+	/* Part of the fingerprint: raise it when the same document must be written anew. */
+	const char *version;
 	const char *request_id_header; /* gets a fresh UUID on each request; NULL: none */
 	const char *const *refs; /* names of references it can write, NULL at the end; NULL: none */
 	const struct verdict_row *rows; /* the vendor's words, see verdict.h */

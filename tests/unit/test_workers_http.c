@@ -55,6 +55,7 @@ static void serve(void *arg, const struct web_request *r, struct web_reply *repl
 		web_answer(reply, 200, NULL, big);
 	} else if (strcmp(r->path, "/header") == 0) {
 		memset(big, 'x', sizeof(big) - 1);
+		big[80 << 10] = '\0';
 		buf_addf(&reply->raw, "HTTP/1.1 200 OK\r\nX: %s\r\n\r\n", big);
 	} else if (strcmp(r->path, "/junk") == 0) {
 		buf_adds(&reply->raw, "SSH-2.0-OpenSSH\r\n\r\n");
