@@ -39,6 +39,8 @@ typedef void (*redis_state_fn)(void *arg, enum redis_state state, const char *wh
 /* reply is valid during the call only; NULL when class is UNKNOWN. */
 typedef void (*redis_reply_fn)(void *arg, enum redis_class class, const redisReply *reply);
 
+/* NULL: the url is none. It connects at once, in the background. on_state and fn run at the end of a turn or when a reply
+ * comes, never inside a call to this module (except redis_free). */
 struct redis *redis_new(struct loop *loop, const struct redis_conf *conf, redis_state_fn on_state, void *arg);
 void redis_free(struct redis *r); /* pending calls get UNKNOWN first */
 enum redis_state redis_state(const struct redis *r);
