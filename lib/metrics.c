@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
+
+/* Instead of uthash's own, whose switch clang warns of. */
+#define HASH_FUNCTION(key, n, hash) ((hash) = (unsigned)XXH3_64bits((key), (n)))
 #include <uthash.h>
 
 /* More label sets than this in one family is a label that is not bounded: what comes above is dropped and counted. */
