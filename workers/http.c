@@ -1,6 +1,7 @@
 #include "http.h"
 
 #include "clock.h"
+#include "secret.h"
 
 #include <assert.h>
 #include <curl/curl.h>
@@ -241,6 +242,8 @@ static void call_give_back(struct call *c)
 
 	curl_slist_free_all(c->headers);
 	c->headers = NULL;
+	secret_wipe(c->bearer.p, c->bearer.n);
+	secret_wipe(c->body.p, c->body.n);
 	if (c->answer.cap > (256 << 10))
 		buf_done(&c->answer);
 	c->next = h->spare;

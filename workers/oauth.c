@@ -1,0 +1,374 @@
+#include "oauth.h"
+
+#include "clock.h"
+#include "json.h"
+#include "oauth_assertion.h"
+#include "verdict.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+	MARGIN_MS = 5 * 60 * 1000,
+	REFUSALS_MOST = 3,
+	HOLD_FIRST_MS = 5 * 60 * 1000,
+	HOLD_CAP_MS = 60 * 60 * 1000,
+	RETRY_FIRST_MS = 1000,
+	RETRY_CAP_MS = 60 * 1000
+};
+
+struct waiter {
+	struct waiter *next;
+	oauth_fn fn;
+	void *arg;
+};
+
+struct oauth {
+	struct http *http;
+	struct oauth_conf conf;
+	struct oauth_assertion *assertion;
+	struct secret *token;
+	int64_t refresh_ms, expires_ms; /* boot clock */
+	int64_t next_try_ms;		/* no fetch before */
+	unsigned refusals, troubles;	/* in a row */
+	int last_rc;
+	struct buf last_why;
+	bool fetching;
+	struct waiter *waiters, **waiters_end;
+};
+
+struct oauth *oauth_new(struct http *http, const struct oauth_conf *conf, struct buf *why)
+{
+	struct oauth *o = mem_alloc(sizeof(*o));
+
+	o->http = http;
+	o->conf = *conf;
+	o->waiters_end = &o->waiters;
+	if (conf->method != OAUTH_CERTIFICATE)
+		return o;
+	o->assertion = oauth_assertion_new(conf->certificate, conf->secret, why);
+	if (o->assertion)
+		return o;
+	oauth_free(o);
+	return NULL;
+}
+
+void oauth_free(struct oauth *o)
+{
+	if (!o)
+		return;
+	http_cancel(o->http, o);
+	while (o->waiters) {
+		struct waiter *w = o->waiters;
+
+		o->waiters = w->next;
+		free(w);
+	}
+	oauth_assertion_free(o->assertion);
+	secret_free(o->token);
+	buf_done(&o->last_why);
+	free(o);
+}
+
+void oauth_forget(struct oauth *o, void *arg)
+{
+	struct waiter **at = &o->waiters;
+
+	while (*at) {
+		struct waiter *w = *at;
+
+		if (w->arg != arg) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		free(w);
+	}
+	o->waiters_end = at;
+}
+
+static const char *current(const struct oauth *o)
+{
+	if (o->conf.method == OAUTH_BEARER)
+		return secret_value(o->conf.secret).p;
+	return o->token && clock_boot_ms() < o->expires_ms ? secret_value(o->token).p : NULL;
+}
+
+static void answer_all(struct oauth *o, int rc, int64_t after_ms)
+{
+	struct waiter *list = o->waiters;
+
+	o->waiters = NULL;
+	o->waiters_end = &o->waiters;
+	while (list) {
+		struct waiter *w = list;
+		struct oauth_result r = {
+			.rc = rc, .bearer = rc ? NULL : current(o), .after_ms = after_ms};
+
+		if (!rc && !r.bearer)
+			r.rc = -EAGAIN;
+		r.why = r.rc ? (o->last_why.p ? o->last_why.p : "") : NULL;
+		list = w->next;
+		w->fn(w->arg, &r);
+		free(w);
+	}
+}
+
+/* ---- the answer of the token server ---- */
+
+/* Microsoft's codes for trouble on its side (90006, 90012, 90024, 90033, 90055: tenant throttled) come with 4xx too. */
+static bool is_transient(const struct http_response *r, const cJSON *body)
+{
+	static const int codes[] = {90006, 90012, 90024, 90033, 90055};
+	const char *error = json_text(body, "error");
+	const cJSON *item;
+
+	if (r->status == 429 || r->status >= 500 || r->status == 408)
+		return true;
+	if (error && strcmp(error, "temporarily_unavailable") == 0)
+		return true;
+	cJSON_ArrayForEach (item, json_array(body, "error_codes")) {
+		for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+			if (cJSON_IsNumber(item) && item->valueint == codes[i])
+				return true;
+		}
+	}
+	return false;
+}
+
+/* A word of the server that goes into a log: letters, digits, _ . - only. */
+static void add_word(struct buf *out, const char *word)
+{
+	for (size_t i = 0; word[i] && i < 64; i++)
+		buf_addc(out,
+			 isalnum((unsigned char)word[i]) || strchr("_.-", word[i]) ? word[i] : '?');
+}
+
+static void say_why(struct oauth *o, const struct http_response *r, const cJSON *body)
+{
+	const char *error = json_text(body, "error");
+	const cJSON *item;
+
+	buf_clear(&o->last_why);
+	if (r->failure != HTTP_ANSWERED) {
+		buf_addf(&o->last_why, "token server: %s", r->error);
+		return;
+	}
+	buf_addf(&o->last_why, "token server answered %ld", r->status);
+	if (error) {
+		buf_adds(&o->last_why, ": ");
+		add_word(&o->last_why, error);
+	}
+	cJSON_ArrayForEach (item, json_array(body, "error_codes")) {
+		if (cJSON_IsNumber(item) && o->last_why.n < 200)
+			buf_addf(&o->last_why, " %.0f", item->valuedouble);
+	}
+}
+
+static bool token_valid(const char *token)
+{
+	if (!token || !*token)
+		return false;
+	for (const char *p = token; *p; p++) {
+		if (*p <= ' ' || *p > '~')
+			return false;
+	}
+	return true;
+}
+
+static bool take_token(struct oauth *o, const cJSON *body)
+{
+	const char *token = json_text(body, "access_token"), *type = json_text(body, "token_type");
+	const char *life_text = json_text(body, "expires_in");
+	int64_t life = life_text ? strtol(life_text, NULL, 10) : json_int(body, "expires_in", 0);
+	int64_t now = clock_boot_ms(), margin;
+
+	if (!token_valid(token) || (type && strcasecmp(type, "bearer") != 0))
+		return false;
+	if (life <= 0)
+		life = 300; /* RFC 6749 5.1 only recommends it */
+	if (life > 86400)
+		life = 86400;
+	margin = life * 1000 / 2 < MARGIN_MS ? life * 1000 / 2 : MARGIN_MS;
+	secret_free(o->token);
+	o->token = secret_new(token, strlen(token));
+	o->expires_ms = now + life * 1000;
+	o->refresh_ms = o->expires_ms - margin;
+	o->refusals = o->troubles = 0;
+	o->next_try_ms = 0;
+	return true;
+}
+
+static int64_t doubled(int64_t first, unsigned times, int64_t cap)
+{
+	int64_t ms = first;
+
+	while (times-- > 0 && ms < cap)
+		ms *= 2;
+	return ms < cap ? ms : cap;
+}
+
+static int64_t hold_after(struct oauth *o, int rc, int64_t asked_ms)
+{
+	int64_t ms;
+
+	if (rc == -EACCES) {
+		o->refusals++;
+		ms = o->refusals < REFUSALS_MOST
+			     ? RETRY_FIRST_MS
+			     : doubled(HOLD_FIRST_MS, o->refusals - REFUSALS_MOST, HOLD_CAP_MS);
+	} else {
+		ms = doubled(RETRY_FIRST_MS, o->troubles++, RETRY_CAP_MS);
+	}
+	return asked_ms > ms ? asked_ms : ms;
+}
+
+static void on_token(void *arg, const struct http_response *r)
+{
+	struct oauth *o = arg;
+	cJSON *body = r->failure == HTTP_ANSWERED ? json_parse(r->body, NULL) : NULL;
+	int64_t after = verdict_retry_after_ms(http_header(r, "Retry-After"), clock_unix_ms());
+	int rc = -EPROTO;
+
+	o->fetching = false;
+	if (r->failure == HTTP_ANSWERED && r->status == 200 && take_token(o, body)) {
+		rc = 0;
+		after = 0;
+	} else {
+		if (r->failure != HTTP_ANSWERED || is_transient(r, body))
+			rc = -EAGAIN;
+		else if (r->status >= 400)
+			rc = -EACCES;
+		say_why(o, r, body);
+		after = hold_after(o, rc, after);
+		o->next_try_ms = clock_boot_ms() + after;
+		o->last_rc = rc;
+	}
+	cJSON_Delete(body);
+	if (rc && current(o))
+		rc = 0; /* a refresh ahead of time failed: the old one still works */
+	answer_all(o, rc, after);
+}
+
+/* ---- asking ---- */
+
+static void add_field(struct buf *body, const char *name, struct slice value)
+{
+	if (body->n)
+		buf_addc(body, '&');
+	buf_adds(body, name);
+	buf_addc(body, '=');
+	http_escape(body, value);
+}
+
+static int make_body(struct oauth *o, struct buf *body)
+{
+	CLEANUP(buf_cleanup) struct buf jwt = {0};
+
+	add_field(body, "grant_type", SLICE("client_credentials"));
+	add_field(body, "client_id", slice_of(o->conf.client_id));
+	if (o->conf.scope && *o->conf.scope)
+		add_field(body, "scope", slice_of(o->conf.scope));
+	if (o->conf.method == OAUTH_CLIENT_SECRET) {
+		add_field(body, "client_secret", secret_value(o->conf.secret));
+		return 0;
+	}
+	if (oauth_assertion_sign(o->assertion, o->conf.client_id, o->conf.token_url,
+				 clock_unix_ms(), &jwt) < 0)
+		return -EIO;
+	add_field(body, "client_assertion_type",
+		  SLICE("urn:ietf:params:oauth:client-assertion-type:jwt-bearer"));
+	add_field(body, "client_assertion", buf_slice(&jwt));
+	return 0;
+}
+
+static void fetch(struct oauth *o)
+{
+	static const char *const headers[] = {"Content-Type: application/x-www-form-urlencoded",
+					      "Accept: application/json", NULL};
+	struct buf body = {0};
+
+	if (make_body(o, &body) == 0) {
+		struct http_request r = {.method = HTTP_POST,
+					 .url = o->conf.token_url,
+					 .headers = headers,
+					 .body = buf_slice(&body),
+					 .timeout_ms = o->conf.timeout_ms};
+
+		o->fetching = true;
+		http_send(o->http, &r, on_token, o);
+	} else {
+		buf_clear(&o->last_why);
+		buf_adds(&o->last_why, "the assertion could not be signed");
+		o->last_rc = -EACCES;
+		o->next_try_ms = clock_boot_ms() + HOLD_FIRST_MS;
+	}
+	secret_wipe(body.p, body.n);
+	buf_done(&body);
+}
+
+void oauth_ask(struct oauth *o, oauth_fn fn, void *arg)
+{
+	int64_t now = clock_boot_ms();
+	const char *bearer = current(o);
+	bool due = o->conf.method != OAUTH_BEARER && (!bearer || now >= o->refresh_ms);
+
+	if (due && !o->fetching && now >= o->next_try_ms)
+		fetch(o);
+	if (bearer) {
+		fn(arg, &(struct oauth_result){.bearer = bearer});
+		return;
+	}
+	if (!o->fetching) {
+		fn(arg, &(struct oauth_result){.rc = o->last_rc,
+					       .why = o->last_why.p ? o->last_why.p : "",
+					       .after_ms = o->next_try_ms - now});
+		return;
+	}
+	struct waiter *w = mem_alloc(sizeof(*w));
+
+	w->fn = fn;
+	w->arg = arg;
+	*o->waiters_end = w;
+	o->waiters_end = &w->next;
+}
+
+bool oauth_refused(struct oauth *o, const char *bearer)
+{
+	if (o->conf.method == OAUTH_BEARER)
+		return false;
+	if (o->token && strcmp(secret_value(o->token).p, bearer) == 0) {
+		secret_free(o->token);
+		o->token = NULL;
+	}
+	return true;
+}
+
+/* ---- origins ---- */
+
+int oauth_origin(const char *url, struct buf *out)
+{
+	size_t scheme = strncasecmp(url, "https://", 8) == 0  ? 8
+			: strncasecmp(url, "http://", 7) == 0 ? 7
+							      : 0;
+	const char *host = url + scheme, *default_port = scheme == 8 ? ":443" : ":80";
+	size_t n = strcspn(host, "/?#"), start = out->n;
+
+	if (scheme == 0 || n == 0 || memchr(host, '@', n) || memchr(host, '\\', n))
+		return -EINVAL;
+	for (size_t i = 0; i < scheme + n; i++) {
+		if ((unsigned char)url[i] <= ' ')
+			return -EINVAL;
+		buf_addc(out, (char)tolower((unsigned char)url[i]));
+	}
+	size_t port = strlen(default_port);
+
+	if (out->n - start > port && strcmp(out->p + out->n - port, default_port) == 0) {
+		out->n -= port;
+		out->p[out->n] = '\0';
+	}
+	return 0;
+}
