@@ -75,7 +75,7 @@ static void on_heard(uv_poll_t *handle, int status, int events)
 /* At half of WATCHDOG_USEC, once each time however often READY is said. */
 static void beats_at_half_the_limit(void **state)
 {
-	uv_poll_t poll;
+	static uv_poll_t poll; /* closed with the loop */
 	int64_t start_ms = loop_now_ms(t.loop), took_ms;
 
 	(void)state;
@@ -89,9 +89,7 @@ static void beats_at_half_the_limit(void **state)
 	run();
 	took_ms = loop_now_ms(t.loop) - start_ms;
 	assert_int_equal(beats, 4);
-	assert_in_range(took_ms, 100, 5000);
-	loop_free(t.loop); /* closes poll, which lives on this stack */
-	t.loop = loop_new();
+	assert_in_range(took_ms, 145, 1200);
 }
 
 #define SERVICE(test) cmocka_unit_test_setup_teardown(test, begin_service, end_service)
