@@ -141,32 +141,37 @@ static void tell_policy(struct source *s)
 	s->host.policy(s->host.arg, &s->policy);
 }
 
+static void give_cursor(struct source *s)
+{
+	CLEANUP(buf_cleanup) struct buf state = {0};
+
+	ad_marks_format(&s->marks, &state);
+	s->cursor_ms = loop_now_ms(s->loop);
+	s->known = true;
+	s->host.cursor(s->host.arg,
+		       &(struct source_cursor){buf_slice(&s->cookie), buf_slice(&state)});
+	if (s->phase == LIVE || s->phase == CATCHING_UP)
+		go_live(s);
+}
+
 /* The vector and the counter were read after the objects: what has been read is at most that. */
 static void closed(void *arg, int rc, const char *text)
 {
 	struct source *s = arg;
-	CLEANUP(buf_cleanup) struct buf state = {0};
 
 	if (rc) {
 		failed(s, rc, "asking the server's state", text);
 		return;
 	}
 	ad_marks_take(&s->marks, &s->server, s->seen);
-	ad_marks_format(&s->marks, &state);
-	s->cursor_ms = loop_now_ms(s->loop);
-	s->known = true;
-	s->host.cursor(s->host.arg,
-		       &(struct source_cursor){buf_slice(&s->cookie), buf_slice(&state)});
-	if (s->phase != LIVE && s->phase != CATCHING_UP)
-		return;
 	if (policy_changed(s)) {
 		/* Expiry of passwords and locks follows it, without a change of any user. */
 		tell_policy(s);
 		s->reread_all = true;
 		ad_read_search(s->read);
-		return;
+	} else {
+		give_cursor(s);
 	}
-	go_live(s);
 }
 
 /* Everything of the enumeration was given. */
@@ -255,7 +260,7 @@ static void read_done(void *arg, int rc, const char *text, uint64_t seen)
 	if (s->reread_all) {
 		s->reread_all = false;
 		s->unfit_n = 0;
-		go_live(s);
+		give_cursor(s);
 	} else if (s->unfit_n > 0) {
 		/* Who stands outside base_dn has left it, unless it is the base that went away. */
 		ad_probe_ask(s->probe, base, base_checked);
