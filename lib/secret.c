@@ -175,7 +175,12 @@ static struct secret *load_credential(const char *name, struct buf *why)
 		buf_addf(why, "credential %s: not a plain file name", name);
 		return NULL;
 	}
-	buf_addf(&path, "%s/%s", directory, name);
+	/* LoadCredential=dirpipe:DIRECTORY names each file of the directory dirpipe_FILE (systemd.exec(5)). */
+	buf_addf(&path, "%s/dirpipe_%s", directory, name);
+	if (access(path.p, F_OK) != 0) {
+		buf_clear(&path);
+		buf_addf(&path, "%s/%s", directory, name);
+	}
 	return load_file(path.p, why);
 }
 

@@ -182,6 +182,14 @@ static void from_the_credentials_directory(void **state)
 	refuses(SECRET_CREDENTIAL, "..", "plain file name");
 	refuses(SECRET_CREDENTIAL, "a/s", "plain file name");
 	refuses(SECRET_CREDENTIAL, "", "plain file name");
+
+	struct buf CLEANUP(buf_cleanup) whole = {0}, one = {0};
+
+	buf_addf(&whole, "%s/dirpipe_fromdir", directory);
+	buf_addf(&one, "%s/s", directory);
+	assert_int_equal(rename(one.p, whole.p), 0);
+	loads(SECRET_CREDENTIAL, "fromdir", "hush");
+	unlink(whole.p);
 }
 
 static void made_from_bytes_and_wiped(void **state)
