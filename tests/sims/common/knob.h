@@ -1,0 +1,19 @@
+/* Named settings of a simulator, changed by --knobs JSON or POST /knobs. */
+#pragma once
+
+#include "json.h"
+
+enum knob_kind { KNOB_BOOL, KNOB_NUMBER, KNOB_STRING };
+
+struct knob {
+	const char *name;
+	enum knob_kind kind;
+	void *at;		      /* bool, int64_t or char[KNOB_STRING_MAX] */
+	const char *(*changed)(void); /* or NULL; what is wrong with the value, or NULL */
+};
+
+enum { KNOB_STRING_MAX = 256 };
+
+/* Sets what the object names; an error text (knobs before it are set), or NULL. */
+const char *knob_set(const struct knob *knobs, size_t n, const struct json *object);
+void knob_print(const struct knob *knobs, size_t n, struct text *out);

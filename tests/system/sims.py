@@ -1,0 +1,300 @@
+"""Target services for tests and the demo: the two simulators in C and the third-party SCIM server.
+
+    with ScimSim(directory) as scim:
+        ... dirpipe against scim.url with scim.token_file and scim.ca_file ...
+        assert scim.stats()["duplicates"] == 0
+
+Each makes a throw-away certificate authority in its directory unless it is given one, listens on
+127.0.0.1 on a port of its own and is ended by its process id. The admin interface behind ledger(),
+faults() and the others is described in tests/sims/common/sim.h.
+"""
+
+import base64
+import http.client
+import json
+import os
+import pathlib
+import secrets
+import select
+import ssl
+import subprocess
+import time
+import urllib.parse
+
+TESTS = pathlib.Path(__file__).resolve().parent.parent
+CACHE = TESTS / ".cache"
+
+
+def build_dir():
+    """Where the programs were built: $DIRPIPE_BUILD, or the newest of build/*."""
+    given = os.environ.get("DIRPIPE_BUILD")
+    if given:
+        return pathlib.Path(given)
+    built = sorted(TESTS.parent.glob("build/*/tests/dirpipe-sim-scim"), key=os.path.getmtime)
+    if not built:
+        raise FileNotFoundError("no build: set DIRPIPE_BUILD or run cmake --preset dev && ninja -C build/dev")
+    return built[-1].parent.parent
+
+
+def _openssl(*arguments):
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+class Authority:
+    """A throw-away certificate authority; ca_file is what clients are given to trust."""
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.ca_file = self.directory / "ca.pem"
+        self._key = self.directory / "ca.key"
+        if not self.ca_file.exists():
+            _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                     "-days", "30", "-subj", "/CN=dirpipe tests", "-keyout", self._key, "-out", self.ca_file,
+                     "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+
+    def issue(self, name, subject="DNS:localhost,IP:127.0.0.1", rsa=False):
+        """Returns (certificate, key) as paths; the certificate is good for the alternative names of subject."""
+        cert, key, request = (self.directory / f"{name}{end}" for end in (".pem", ".key", ".csr"))
+        if cert.exists():
+            return cert, key
+        kind = ["rsa:2048"] if rsa else ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+        _openssl("req", "-new", "-newkey", *kind, "-nodes", "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+        extensions = self.directory / f"{name}.ext"
+        extensions.write_text(f"subjectAltName={subject}\nextendedKeyUsage=serverAuth,clientAuth\n")
+        _openssl("x509", "-req", "-in", request, "-CA", self.ca_file, "-CAkey", self._key, "-CAcreateserial",
+                 "-days", "30", "-extfile", extensions, "-out", cert)
+        key.chmod(0o600)
+        return cert, key
+
+
+class Answer:
+    """What a service said: status, headers (lower case), body (parsed if JSON, else bytes)."""
+
+    def __init__(self, response, raw):
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self.raw = raw
+        try:
+            self.body = json.loads(raw) if raw else None
+        except ValueError:
+            self.body = raw
+
+
+class Service:
+    """Something that listens on 127.0.0.1 with TLS and was started by us."""
+
+    def __init__(self, directory, authority=None):
+        self.directory = pathlib.Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.authority = authority or Authority(self.directory / "ca")
+        self.ca_file = self.authority.ca_file
+        self.cert, self.key = self.authority.issue("server")
+        self.port = 0
+        self.process = None
+
+    def _secret_file(self, name, value):
+        path = self.directory / name
+        path.write_text(value + "\n")
+        path.chmod(0o600)
+        return path
+
+    def _launch(self, command, env=None, wait_s=20):
+        """Starts it and returns the first line that it prints."""
+        log = open(self.directory / "stderr.log", "ab")
+        self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=log, env=env,
+                                        stdin=subprocess.DEVNULL)
+        log.close()
+        ready, _, _ = select.select([self.process.stdout], [], [], wait_s)
+        line = self.process.stdout.readline().decode() if ready else ""
+        if not line.startswith("ready "):
+            self.stop()
+            raise RuntimeError(f"{command[0]} did not start: {(self.directory / 'stderr.log').read_text()[-2000:]}")
+        return dict(word.split("=") for word in line.split()[1:])
+
+    def stop(self):
+        """Ends it by its process id; its exit status."""
+        if not self.process:
+            return None
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        status, self.process = self.process.returncode, None
+        return status
+
+    def __enter__(self):
+        return self if self.process else self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def connect(self, timeout=20):
+        context = ssl.create_default_context(cafile=str(self.ca_file))
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=context)
+
+    def http(self, method, target, body=None, headers=None, timeout=20):
+        """One request on a connection of its own; body is bytes, text, or is sent as JSON."""
+        headers = dict(headers or {})
+        if body is not None and not isinstance(body, (bytes, str)):
+            body = json.dumps(body, ensure_ascii=False)
+        if isinstance(body, str):
+            body = body.encode()
+        connection = self.connect(timeout)
+        try:
+            connection.request(method, target, body=body, headers=headers)
+            response = connection.getresponse()
+            return Answer(response, response.read())
+        finally:
+            connection.close()
+
+
+class Simulator(Service):
+    """What both simulators in C have: the admin interface of tests/sims/common/sim.h."""
+
+    program = None
+
+    def __init__(self, directory, authority=None, knobs=None, delay_ms=0, seed=None, port=0, admin_port=0):
+        super().__init__(directory, authority)
+        self._knobs, self._delay_ms, self._seed = knobs, delay_ms, seed
+        self._ports = port, admin_port
+        self.admin_port = 0
+
+    def _options(self):
+        raise NotImplementedError
+
+    def start(self):
+        command = [build_dir() / "tests" / self.program, "--listen", f"127.0.0.1:{self._ports[0]}",
+                   "--admin", f"127.0.0.1:{self._ports[1]}", "--cert", self.cert, "--key", self.key,
+                   "--delay-ms", self._delay_ms, *self._options()]
+        if self._knobs:
+            command += ["--knobs", json.dumps(self._knobs)]
+        if self._seed is not None:
+            command += ["--seed", self._seed]
+        ports = self._launch(command)
+        self.port, self.admin_port = int(ports["https"]), int(ports["admin"])
+        self._ports = self.port, self.admin_port  # the same after a restart
+        return self
+
+    def _admin(self, method, target, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=120)
+        try:
+            connection.request(method, target, body=None if body is None else json.dumps(body).encode())
+            response = connection.getresponse()
+            text = response.read().decode()
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise ValueError(f"{target}: {text}")
+        return text
+
+    def _lines(self, target):
+        return [json.loads(line) for line in self._admin("GET", target).splitlines()]
+
+    def ledger(self, since=0, key=None):
+        """Committed writes in their order, after number since, of one key or all."""
+        target = f"/ledger?since={since}"
+        if key is not None:
+            target += "&key=" + urllib.parse.quote(key, safe="")
+        return self._lines(target)
+
+    def dump(self):
+        """All live users, sorted by key."""
+        return self._lines("/dump")
+
+    def groups(self):
+        return self._lines("/groups")
+
+    def requests(self):
+        """The last requests, reads too."""
+        return self._lines("/requests")
+
+    def stats(self):
+        return json.loads(self._admin("GET", "/stats"))
+
+    def faults(self, rules):
+        """Puts a fault script in place of the old one; [] ends all faults."""
+        self._admin("POST", "/faults", rules)
+
+    def fault_counts(self):
+        """Per rule: matched, fired, times."""
+        return json.loads(self._admin("GET", "/faults"))
+
+    def clock(self, offset_ms):
+        self._admin("POST", "/clock", {"offset_ms": offset_ms})
+
+    def quiet(self, on=True):
+        """From now on any write is refused and counted in stats()["quiet_violations"]."""
+        self._admin("POST", "/quiet", {"on": on})
+
+    def seed(self, **what):
+        """Accounts that were there before: users=[...], groups=[...] and what the service knows besides."""
+        self._admin("POST", "/seed", what)
+
+    def knobs(self, **settings):
+        """Changes settings, or returns them all."""
+        if settings:
+            self._admin("POST", "/knobs", settings)
+        return json.loads(self._admin("GET", "/knobs"))
+
+    def reset(self):
+        self._admin("POST", "/reset", {})
+
+    def wait(self, condition, what="", deadline_s=30):
+        """Waits until condition(self) is true and returns what it returned."""
+        end = time.monotonic() + deadline_s
+        while True:
+            result = condition(self)
+            if result:
+                return result
+            if time.monotonic() > end:
+                raise TimeoutError(what or "the condition did not come true")
+            select.select([], [], [], 0.02)
+
+
+class ScimCalls:
+    """Requests to a SCIM service as a test makes them."""
+
+    base = "/scim/v2"
+
+    @property
+    def url(self):
+        return f"https://127.0.0.1:{self.port}{self.base}"
+
+    def call(self, method, path, body=None, headers=None, token=None):
+        """One SCIM request below the base path, with the bearer token."""
+        sent = {"Authorization": f"Bearer {self.token if token is None else token}",
+                "Accept": "application/scim+json"}
+        if body is not None:
+            sent["Content-Type"] = "application/scim+json"
+        sent.update(headers or {})
+        return self.http(method, self.base + path, body, sent)
+
+    def find(self, filter_text, resource="Users", **parameters):
+        query = urllib.parse.urlencode({"filter": filter_text, **parameters}, quote_via=urllib.parse.quote)
+        return self.call("GET", f"/{resource}?{query}")
+
+
+class ScimSim(ScimCalls, Simulator):
+    """The strict SCIM simulator: bearer token in token_file, or client credentials at token_url."""
+
+    program = "dirpipe-sim-scim"
+
+    def __init__(self, directory, **options):
+        super().__init__(directory, **options)
+        self.token = "token-" + secrets.token_urlsafe(24)
+        self.token_file = self._secret_file("token", self.token)
+        self.client_id = "dirpipe"
+        self.client_secret = "secret-" + secrets.token_urlsafe(24)
+        self.client_secret_file = self._secret_file("client-secret", self.client_secret)
+
+    @property
+    def token_url(self):
+        return f"https://127.0.0.1:{self.port}/oauth/token"
+
+    def _options(self):
+        return ["--token-file", self.token_file, "--client-id", self.client_id,
+                "--client-secret-file", self.client_secret_file]
