@@ -1,0 +1,135 @@
+#include "poll_check.h"
+
+#include "dirsync_check.h"
+#include "poll_stamp.h"
+
+#include <string.h>
+
+#define CAPABILITY_AD "1.2.840.113556.1.4.800"
+
+const char *const poll_root_attrs[] = {"objectClass", "vendorName", "supportedCapabilities",
+				       "supportedControl", NULL};
+
+static bool root_has(LDAP *ld, LDAPMessage *root, const char *attr, const char *piece)
+{
+	struct berval **values = ldap_get_values_len(ld, root, attr);
+	bool found = false;
+
+	for (int i = 0; values && values[i] && !found; i++)
+		found = strstr(values[i]->bv_val, piece) != NULL;
+	ldap_value_free_len(values);
+	return found;
+}
+
+struct poll_flavour poll_flavour_of(LDAP *ld, LDAPMessage *root)
+{
+	if (root_has(ld, root, "supportedCapabilities", CAPABILITY_AD))
+		return (struct poll_flavour){true, &entry_schema_ad, "uSNChanged"};
+	if (root_has(ld, root, "vendorName", "389"))
+		return (struct poll_flavour){false, &entry_schema_389ds, "modifyTimestamp"};
+	if (root_has(ld, root, "objectClass", "OpenLDAProotDSE"))
+		return (struct poll_flavour){false, &entry_schema_openldap, "entryCSN"};
+	return (struct poll_flavour){false, &entry_schema_openldap, "modifyTimestamp"};
+}
+
+static int say_attr(LDAP *ld, LDAPMessage *entry, const char *attr, directory_say_fn say, void *arg)
+{
+	struct berval **values = ldap_get_values_len(ld, entry, attr);
+	bool there = values && values[0];
+	CLEANUP(buf_cleanup) struct buf text = {0};
+
+	if (there)
+		buf_addf(&text, "%s can be read", attr);
+	else
+		buf_addf(&text,
+			 "the account cannot read %s: grant read on this operational attribute",
+			 attr);
+	say(arg, there, "rights", text.p);
+	ldap_value_free_len(values);
+	return !there;
+}
+
+/* One entry with a readable password is too much. */
+static void say_passwords(LDAP *ld, const struct directory_conf *c, directory_say_fn say, void *arg)
+{
+	const char *const attrs[] = {"userPassword", NULL};
+	LDAPMessage *answer = NULL;
+	bool readable = false;
+
+	(void)directory_search_now(ld, c, directory_conf_base(c), LDAP_SCOPE_SUBTREE,
+				   "(userPassword=*)", attrs, &answer);
+	for (LDAPMessage *m = ldap_first_entry(ld, answer); m && !readable;
+	     m = ldap_next_entry(ld, m)) {
+		struct berval **values = ldap_get_values_len(ld, m, "userPassword");
+
+		readable = values && values[0];
+		ldap_value_free_len(values);
+	}
+	ldap_msgfree(answer);
+	say(arg, true, "rights",
+	    readable ? "warning: the account may read userPassword; dirpipe does not need it: take "
+		       "it away"
+		     : "the account cannot read passwords");
+}
+
+static int check_ldap(LDAP *ld, const struct directory_conf *c, const struct poll_flavour *f,
+		      directory_say_fn say, void *arg)
+{
+	const char *const attrs[] = {f->schema->id_attr, f->stamp, NULL};
+	LDAPMessage *answer = NULL, *entry;
+	int rc = directory_search_now(ld, c, directory_conf_base(c), LDAP_SCOPE_BASE,
+				      "(objectClass=*)", attrs, &answer);
+	int failed = 0;
+
+	entry = rc ? NULL : ldap_first_entry(ld, answer);
+	if (entry) {
+		failed += say_attr(ld, entry, f->schema->id_attr, say, arg);
+		failed += say_attr(ld, entry, f->stamp, say, arg);
+	} else {
+		say(arg, false, "rights", "base_dn cannot be read");
+		failed++;
+	}
+	ldap_msgfree(answer);
+	say_passwords(ld, c, say, arg);
+	say(arg, true, "deletions visible", "by comparing all ids every sweep_interval");
+	return failed;
+}
+
+static int check_server(LDAP *ld, const struct directory_conf *c, directory_say_fn say, void *arg)
+{
+	LDAPMessage *answer = NULL, *root;
+	struct poll_flavour f = {0};
+	bool paged = false;
+	int rc = directory_search_now(ld, c, "", LDAP_SCOPE_BASE, "(objectClass=*)",
+				      poll_root_attrs, &answer);
+
+	root = rc ? NULL : ldap_first_entry(ld, answer);
+	if (root) {
+		f = poll_flavour_of(ld, root);
+		paged = root_has(ld, root, "supportedControl", LDAP_CONTROL_PAGEDRESULTS);
+	}
+	ldap_msgfree(answer);
+	if (!root) {
+		say(arg, false, "root DSE", ldap_err2string(rc));
+		return 1;
+	}
+	say(arg, paged, "control",
+	    paged ? "paged results are supported"
+		  : "the server does not offer paged results (RFC 2696)");
+	return !paged + (f.ad ? ad_check(ld, c, say, arg) : check_ldap(ld, c, &f, say, arg));
+}
+
+int poll_check(const struct conf_node *conf, const char *name, directory_say_fn say, void *arg)
+{
+	CLEANUP(buf_cleanup) struct buf why = {0};
+	struct directory_conf *c = directory_conf_new(conf, &why);
+	int failed;
+
+	if (!c) {
+		say(arg, false, name, why.p);
+		return 1;
+	}
+	failed = directory_check(c, say, arg, check_server);
+	directory_conf_free(c);
+	return failed;
+}
