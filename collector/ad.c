@@ -89,6 +89,10 @@ void ad_marks_format(const struct ad_marks *m, struct buf *out)
 	id_format(&m->domain, domain);
 	id_format(&m->current, dc);
 	buf_addf(out, "ad=1;domain=%s;current=%s;owed=%d", domain, dc, m->owed);
+	if (m->last_usn > 0) {
+		id_format(&m->last, dc);
+		buf_addf(out, ";last=%s:%" PRIu64, dc, m->last_usn);
+	}
 	for (size_t i = 0; i < m->n; i++) {
 		id_format(&m->at[i].invocation, dc);
 		buf_addf(out, ";dc=%s:%" PRIu64 ":%" PRIu64, dc, m->at[i].usn, m->at[i].seen);
@@ -139,6 +143,11 @@ static int parse_mark(struct slice text, struct ad_marks *m)
 	return 0;
 }
 
+static int parse_last(struct slice text, struct ad_marks *m)
+{
+	return id_parse(cut(&text, ':'), &m->last) < 0 ? -EINVAL : parse_u64(text, &m->last_usn);
+}
+
 static int parse_pair(struct slice key, struct slice value, struct ad_marks *m)
 {
 	if (slice_is(key, "ad"))
@@ -147,6 +156,8 @@ static int parse_pair(struct slice key, struct slice value, struct ad_marks *m)
 		return id_parse(value, &m->domain);
 	if (slice_is(key, "current"))
 		return id_parse(value, &m->current);
+	if (slice_is(key, "last"))
+		return parse_last(value, m);
 	if (slice_is(key, "owed")) {
 		m->owed = slice_is(value, "1");
 		return 0;
@@ -242,6 +253,10 @@ struct ad_judgement ad_judge(const struct ad_marks *m, const struct ad_server *s
 				"the server has not yet replicated all that was read elsewhere"};
 		}
 	}
+	if (m->last_usn > 0 && id_equal(&m->current, &s->invocation) && s->last_usn < m->last_usn)
+		return (struct ad_judgement){
+			AD_FULL, true,
+			"the server has lost a change that was read there: restored from a backup"};
 	return (struct ad_judgement){AD_RESUME, false, ""};
 }
 
@@ -253,7 +268,7 @@ void ad_server_done(struct ad_server *s)
 	free(s->service);
 	free(s->host);
 	free(s->vector);
-	*s = (struct ad_server){.base = s->base};
+	*s = (struct ad_server){.base = s->base, .last = s->last};
 }
 
 void ad_ask(const struct ad_server *s, enum ad_question q, struct buf *text,
@@ -272,6 +287,7 @@ void ad_ask(const struct ad_server *s, enum ad_question q, struct buf *text,
 	static const char *const head[] = {"objectGUID", "replUpToDateVector", "maxPwdAge",
 					   "lockoutDuration", NULL};
 	static const char *const any[] = {"objectGUID", "isDeleted", NULL};
+	static const char *const changed[] = {"uSNChanged", NULL};
 	static const char *const usn[] = {"highestCommittedUSN", NULL};
 
 	*ret = (struct directory_search){.scope = LDAP_SCOPE_BASE};
@@ -295,6 +311,10 @@ void ad_ask(const struct ad_server *s, enum ad_question q, struct buf *text,
 	case AD_DELETED:
 		buf_addf(text, "<WKGUID=" WKGUID_DELETED ",%s>", s->nc);
 		ret->attrs = any;
+		break;
+	case AD_LAST:
+		directory_guid_dn(&s->last, text);
+		ret->attrs = changed;
 		break;
 	case AD_USN:
 		ret->attrs = usn;
@@ -347,12 +367,12 @@ static void choose_context(struct ad_server *s, LDAP *ld, LDAPMessage *m)
 	ldap_value_free_len(values);
 }
 
-static void answer_usn(struct ad_server *s, LDAP *ld, LDAPMessage *m)
+static uint64_t first_u64(LDAP *ld, LDAPMessage *m, const char *attr)
 {
-	CLEANUP(free_cleanup) char *usn = first_text(ld, m, "highestCommittedUSN");
+	CLEANUP(free_cleanup) char *text = first_text(ld, m, attr);
+	uint64_t value;
 
-	if (!usn || parse_u64(slice_of(usn), &s->usn) < 0)
-		s->usn = 0;
+	return text && parse_u64(slice_of(text), &value) == 0 ? value : 0;
 }
 
 static void answer_root(struct ad_server *s, LDAP *ld, LDAPMessage *m)
@@ -365,7 +385,7 @@ static void answer_root(struct ad_server *s, LDAP *ld, LDAPMessage *m)
 	s->service = first_text(ld, m, "dsServiceName");
 	s->host = first_text(ld, m, "dnsHostName");
 	s->samba = vendor && strstr(vendor, "Samba");
-	answer_usn(s, ld, m);
+	s->usn = first_u64(ld, m, "highestCommittedUSN");
 	for (int i = 0; controls && controls[i]; i++) {
 		s->dirsync |= strcmp(controls[i]->bv_val, OID_DIRSYNC) == 0;
 		s->notifies |= strcmp(controls[i]->bv_val, OID_NOTIFICATION) == 0 && !s->samba;
@@ -414,8 +434,11 @@ void ad_answer(struct ad_server *s, enum ad_question q, LDAP *ld, LDAPMessage *m
 		id = first_guid(ld, m, "objectGUID");
 		s->deletions = !id_is_zero(&id);
 		break;
+	case AD_LAST:
+		s->last_usn = first_u64(ld, m, "uSNChanged");
+		break;
 	case AD_USN:
-		answer_usn(s, ld, m);
+		s->usn = first_u64(ld, m, "highestCommittedUSN");
 		break;
 	case AD_QUESTIONS:
 		break;

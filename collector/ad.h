@@ -21,6 +21,8 @@ enum { AD_MARKS_MAX = 1000 };
 struct ad_marks {
 	struct id domain;  /* objectGUID of the naming context's head */
 	struct id current; /* invocationId of the server that gave the cursor */
+	struct id last;	   /* the object that was changed last of those read there, … */
+	uint64_t last_usn; /* … and its uSNChanged: a restored server has not got it so */
 	bool owed; /* the last full read was from a server that was behind: a sweep is still to come */
 	struct ad_mark *at;
 	size_t n;
@@ -36,13 +38,24 @@ int ad_marks_parse(struct slice text, struct ad_marks *ret) MUST_CHECK;
 
 /* ---- the server ---- */
 
-enum ad_question { AD_ROOT, AD_SERVICE, AD_HEAD, AD_BASE, AD_DELETED, AD_USN, AD_QUESTIONS };
+enum ad_question {
+	AD_ROOT,
+	AD_SERVICE,
+	AD_HEAD,
+	AD_BASE,
+	AD_DELETED,
+	AD_LAST,
+	AD_USN,
+	AD_QUESTIONS
+};
 
 struct ad_server {
 	const char *base; /* base_dn of the configuration, borrowed */
-	char *nc;	  /* the domain that holds base; NULL: none of the server's */
-	char *service;	  /* dsServiceName */
-	char *host;	  /* dnsHostName */
+	struct id last;	  /* which object AD_LAST asks for; its uSNChanged, 0: not found */
+	uint64_t last_usn;
+	char *nc;      /* the domain that holds base; NULL: none of the server's */
+	char *service; /* dsServiceName */
+	char *host;    /* dnsHostName */
 	struct id domain;
 	struct id invocation; /* zero: not readable */
 	uint64_t usn;	      /* highestCommittedUSN */

@@ -58,10 +58,12 @@ static void send_next(struct ad_probe *p)
 	struct directory_search search;
 
 	ad_ask(p->server, *p->next, &p->base, &search);
-	if (*p->next == AD_DELETED) {
+	if (*p->next == AD_DELETED || *p->next == AD_LAST)
 		search.controls = p->controls;
+	if (*p->next == AD_DELETED)
 		p->server->deletions = false;
-	}
+	if (*p->next == AD_LAST)
+		p->server->last_usn = 0;
 	if (*p->next == AD_BASE)
 		p->server->base_exists = false;
 	p->op = directory_search(p->directory, &search, take, answered, p);
@@ -84,7 +86,7 @@ static bool can_go_on(const struct ad_probe *p)
 static void answered(void *arg, const struct directory_result *r)
 {
 	struct ad_probe *p = arg;
-	bool answer = *p->next == AD_BASE || *p->next == AD_DELETED;
+	bool answer = *p->next == AD_BASE || *p->next == AD_DELETED || *p->next == AD_LAST;
 
 	p->op = 0;
 	if (r->rc &&

@@ -45,6 +45,7 @@ struct ad_read {
 	int rc;
 	char text[256];
 	uint64_t seen;
+	struct id last; /* whose uSNChanged `seen` is */
 };
 
 static int compare(const void *a, const void *b)
@@ -223,7 +224,7 @@ static void step(struct ad_read *r, bool may_finish)
 	if (r->ops || !may_finish || !r->busy)
 		return;
 	r->busy = false;
-	r->events.done(r->events.arg, r->rc, r->text, r->seen);
+	r->events.done(r->events.arg, r->rc, r->text, r->seen, &r->last);
 }
 
 static void begin(struct ad_read *r)
@@ -278,8 +279,10 @@ static void note_usn(struct ad_read *r, const struct entry *e)
 		return;
 	errno = 0;
 	usn = strtoull(text, &end, 10);
-	if (!errno && !*end && usn > r->seen)
+	if (!errno && !*end && usn > r->seen) {
 		r->seen = usn;
+		r->last = e->id;
+	}
 }
 
 static bool belongs(const struct ad_read *r, const struct entry *e)

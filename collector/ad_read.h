@@ -17,8 +17,8 @@ struct ad_read_events {
 	void (*tombstone)(void *arg, const struct id *id);
 	void (*bad)(void *arg, const struct id *id, const char *why);
 	/* Called once per ad_read_ids or ad_read_search, when all is read. rc: LDAP result code; not 0: what is missing is
-	 * unknown. seen: highest uSNChanged among what was read. */
-	void (*done)(void *arg, int rc, const char *text, uint64_t seen);
+	 * unknown. seen: highest uSNChanged among what was read, and whose it is. */
+	void (*done)(void *arg, int rc, const char *text, uint64_t seen, const struct id *last);
 };
 
 /* d, source and events outlive it. */

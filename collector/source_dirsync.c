@@ -54,7 +54,8 @@ struct source {
 	struct id *unfit;
 	size_t unfit_n;
 	size_t users, objects;
-	uint64_t seen;
+	uint64_t seen; /* highest uSNChanged since the connection, and whose */
+	struct id last;
 	int64_t asked_ms, cursor_ms;
 	struct source_policy policy;
 	bool reread_all;
@@ -164,6 +165,10 @@ static void closed(void *arg, int rc, const char *text)
 		return;
 	}
 	ad_marks_take(&s->marks, &s->server, s->seen);
+	if (s->seen > 0) {
+		s->marks.last = s->last;
+		s->marks.last_usn = s->seen;
+	}
 	if (policy_changed(s)) {
 		/* Expiry of passwords and locks follows it, without a change of any user. */
 		tell_policy(s);
@@ -246,7 +251,7 @@ static void base_checked(void *arg, int rc, const char *text)
 		page_read(s);
 }
 
-static void read_done(void *arg, int rc, const char *text, uint64_t seen)
+static void read_done(void *arg, int rc, const char *text, uint64_t seen, const struct id *last)
 {
 	static const enum ad_question base[] = {AD_BASE, AD_QUESTIONS};
 	struct source *s = arg;
@@ -255,8 +260,10 @@ static void read_done(void *arg, int rc, const char *text, uint64_t seen)
 		failed(s, rc, "reading changed objects", text);
 		return;
 	}
-	if (seen > s->seen)
+	if (seen > s->seen) {
 		s->seen = seen;
+		s->last = *last;
+	}
 	if (s->reread_all) {
 		s->reread_all = false;
 		s->unfit_n = 0;
@@ -502,11 +509,14 @@ static void up(void *arg, size_t uri)
 {
 	static const enum ad_question all[] = {AD_ROOT, AD_SERVICE, AD_HEAD,
 					       AD_BASE, AD_DELETED, AD_QUESTIONS};
+	static const enum ad_question more[] = {AD_ROOT,    AD_SERVICE, AD_HEAD,     AD_BASE,
+						AD_DELETED, AD_LAST,	AD_QUESTIONS};
 	struct source *s = arg;
 
 	(void)uri;
 	s->phase = PROBING;
-	ad_probe_ask(s->probe, all, probed);
+	s->server.last = s->marks.last;
+	ad_probe_ask(s->probe, s->marks.last_usn > 0 ? more : all, probed);
 }
 
 /* ---- the driver ---- */
