@@ -31,9 +31,9 @@
 struct target; /* the driver's own */
 
 enum target_kind {
-	TARGET_FIND,   /* accounts whose remote field `key.field` is `key.value` */
-	TARGET_READ,   /* the account `rid` */
-	TARGET_CREATE, /* from `set`; `enabled` tells in which state */
+	TARGET_FIND, /* accounts whose remote field `key.field` is `key.value` */
+	TARGET_READ, /* the account `rid` */
+	TARGET_CREATE, /* from `set`, `enabled`; the core adds the first join rule's key when it is not mapped */
 	TARGET_UPDATE, /* `set`, `clear` and `enabled` of the account `rid`, in one request */
 	TARGET_DELETE, /* the account `rid` */
 	TARGET_STEP, /* the driver's own, told apart by `name` and `what`: "manager", "restore", "licence_revoke" */

@@ -1,0 +1,209 @@
+#include "task_own.h"
+
+#include <string.h>
+
+/* ---- an operation was done ---- */
+
+static void add_op_name(struct task *t, const char *name)
+{
+	if (t->ops.n > 500)
+		return;
+	if (t->ops.n)
+		buf_addc(&t->ops, ' ');
+	buf_adds(&t->ops, name);
+}
+
+static void note_switch(struct task *t, enum target_switch enabled)
+{
+	switch (enabled) {
+	case TARGET_KEEP:
+		break;
+	case TARGET_ENABLE:
+		t->link = LINK_ACTIVE;
+		task_remember_ms(t, "left_ms", 0);
+		add_op_name(t, "enable");
+		break;
+	case TARGET_DISABLE:
+		t->link = LINK_DISABLED;
+		add_op_name(t, "disable");
+		break;
+	}
+}
+
+static void take_account(struct task *t, struct target_answer *a)
+{
+	if (a->accounts_n == 0)
+		return;
+	target_account_done(&t->account);
+	t->account = a->accounts[0];
+	a->accounts[0] = (struct target_account){0};
+	t->has_account = true;
+}
+
+static void created(struct task *t, const struct target_op *op)
+{
+	free_cleanup(&t->rid);
+	t->rid = mem_dup(t->account.rid);
+	t->link = op->enabled == TARGET_DISABLE ? LINK_DISABLED : LINK_ACTIVE;
+	t->came_as = t->link;
+	task_remember_ms(t, "creating_ms", 0);
+	task_remember_ms(t, "left_ms", 0);
+	task_remember_ms(t, "created_ms", t->now_unix_ms);
+	add_op_name(t, op->name);
+}
+
+static void op_pop(struct task *t)
+{
+	struct target_op *op = t->plan.first;
+
+	t->plan.first = op->next;
+	if (!t->plan.first)
+		t->plan.end = &t->plan.first;
+	target_op_free(op);
+	t->intent_noted = false;
+}
+
+static void finished(struct task *t)
+{
+	if (t->left && t->link == LINK_DISABLED && t->wants_n == 0 &&
+	    !task_memory_ms(t, "left_ms")) {
+		task_remember_ms(t, "left_ms", t->now_unix_ms);
+		if (t->desk->leave == TASK_LEAVE_DELETE)
+			t->look_again_unix_ms = t->now_unix_ms + t->desk->delete_after_ms;
+	}
+	if (!t->left) {
+		task_remember_ms(t, "left_ms", 0);
+		if (t->link == LINK_UNMANAGED)
+			t->link = t->enabled ? LINK_ACTIVE : LINK_DISABLED;
+		if (t->wants_n == 0)
+			task_fields_store(t);
+		else
+			task_fields_forget(t);
+	}
+	task_done(t);
+}
+
+static void op_done(struct task *t, struct exchange_outcome *o)
+{
+	struct target_op *op = t->plan.first;
+	bool note_it = false;
+
+	take_account(t, o->answer);
+	switch (op->kind) {
+	case TARGET_CREATE:
+		created(t, op);
+		note_it = op->next != NULL;
+		break;
+	case TARGET_UPDATE:
+		if (op->set || op->clear)
+			add_op_name(t, op->name);
+		note_switch(t, op->enabled);
+		break;
+	case TARGET_DELETE:
+		t->link = LINK_DELETED;
+		add_op_name(t, op->name);
+		break;
+	case TARGET_STEP:
+		add_op_name(t, op->name);
+		note_it = op->remember && op->next;
+		break;
+	case TARGET_FIND:
+	case TARGET_READ:
+	case TARGET_KINDS:
+		break;
+	}
+	if (!op->intent)
+		task_remember(t, op->remember);
+	op_pop(t);
+	if (note_it)
+		task_note(t, NOTE_PARTIAL, task_apply_next);
+	else
+		task_apply_next(t);
+}
+
+/* ---- or not ---- */
+
+static void op_gone(struct task *t, struct exchange_outcome *o)
+{
+	const struct target_op *op = t->plan.first;
+
+	if (op->kind == TARGET_DELETE)
+		op_done(t, o);
+	else if (op->kind == TARGET_STEP)
+		task_fail(t, o);
+	else if (t->rereads++ < 2)
+		task_read(t); /* it alone decides what a missing account means */
+	else
+		task_fail(t, o);
+}
+
+static void op_exists(struct task *t, const struct exchange_outcome *o)
+{
+	if (t->plan.first->kind != TARGET_CREATE || t->looked_again) {
+		task_fail(t, o);
+		return;
+	}
+	t->looked_again = true;
+	if (o->answer->field.n) {
+		const char *value = json_text(t->document, o->answer->field.p);
+
+		if (value)
+			buf_addf(&t->taken, "name:%s", value);
+	}
+	task_find_from(t, 0, true);
+}
+
+static void op_stale(struct task *t, const struct exchange_outcome *o)
+{
+	if (t->rereads++ < 2 && *t->rid)
+		task_read(t);
+	else
+		task_fail(t, o);
+}
+
+static void on_applied(void *arg, struct exchange_job *job, struct exchange_outcome *o)
+{
+	struct task *t = arg;
+	enum verdict_class class = o->verdict.class;
+	const char *id = o->answer->request_id.n ? o->answer->request_id.p : o->request_id;
+
+	t->requests += job->requests;
+	t->status = o->status;
+	t->unknown |= o->verdict.unknown_outcome;
+	snprintf(t->request_id, sizeof(t->request_id), "%.127s", id);
+	if (class == VERDICT_CLASS_OK && t->plan.first->kind == TARGET_CREATE &&
+	    !(o->answer->accounts_n && task_rid_fits(o->answer->accounts))) {
+		/* created, and no word under which id */
+		t->unknown = true;
+		task_finish(t, &(struct task_end){.verdict = VERDICT_RETRY,
+						  .reason = "no_id_in_answer"});
+	} else if (class == VERDICT_CLASS_OK) {
+		op_done(t, o);
+	} else if (class == VERDICT_CLASS_GONE) {
+		op_gone(t, o);
+	} else if (class == VERDICT_CLASS_EXISTS) {
+		op_exists(t, o);
+	} else if (class == VERDICT_CLASS_STALE) {
+		op_stale(t, o);
+	} else {
+		task_fail(t, o);
+	}
+}
+
+void task_apply_next(struct task *t)
+{
+	struct target_op *op = t->plan.first;
+
+	if (!op) {
+		finished(t);
+		return;
+	}
+	if (op->intent && !t->intent_noted) {
+		t->intent_noted = true;
+		task_remember(t, op->remember);
+		task_note(t, NOTE_PARTIAL, task_apply_next);
+		return;
+	}
+	task_move(t, TASK_APPLYING);
+	task_submit(t, op, false, on_applied);
+}

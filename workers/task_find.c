@@ -1,0 +1,244 @@
+#include "task_own.h"
+
+#include <string.h>
+
+/* ---- none was found ---- */
+
+static int64_t settle_left_ms(const struct task *t)
+{
+	int64_t since = task_memory_ms(t, "creating_ms");
+	int64_t until = since + t->desk->driver->settle_ms;
+
+	return since && t->now_unix_ms < until ? until - t->now_unix_ms : 0;
+}
+
+static void forget_link(struct task *t)
+{
+	t->rid[0] = '\0';
+	task_fields_forget(t);
+	task_remember_ms(t, "created_ms", 0);
+}
+
+static void plan_create(struct task *t)
+{
+	t->has_account = false;
+	forget_link(t);
+	task_plan(t);
+}
+
+static void none_found(struct task *t)
+{
+	int64_t wait = settle_left_ms(t);
+
+	if (t->looked_again && !t->left) {
+		/* the service said "exists", and no rule finds it */
+		task_finish(t, &(struct task_end){.verdict = VERDICT_PARKED,
+						  .reason = "name_taken",
+						  .waits = t->taken.n ? t->taken.p : NULL});
+		return;
+	}
+	if (t->came_as == LINK_CREATING && wait > 0) {
+		task_finish(t, &(struct task_end){.verdict = VERDICT_RETRY,
+						  .reason = "settling",
+						  .after_ms = wait});
+		return;
+	}
+	if (t->left || !t->desk->create) {
+		forget_link(t);
+		t->link = t->came_as = LINK_NONE;
+		task_remember_ms(t, "creating_ms", 0);
+		if (t->left)
+			task_done(t);
+		else
+			task_finish(t, &(struct task_end){.verdict = VERDICT_PARKED,
+							  .reason = "no_account"});
+		return;
+	}
+	if (t->came_as != LINK_CREATING) {
+		plan_create(t);
+		return;
+	}
+	/* before a second POST the settle time begins anew */
+	task_remember_ms(t, "creating_ms", t->now_unix_ms);
+	task_note(t, NOTE_CREATING, plan_create);
+}
+
+/* ---- one was found ---- */
+
+bool task_rid_fits(const struct target_account *a)
+{
+	return a->rid && *a->rid && strlen(a->rid) < 1000;
+}
+
+static void claim(struct task *t, struct target_account *account)
+{
+	if (!task_rid_fits(account)) {
+		task_finish(t, &(struct task_end){.verdict = VERDICT_RETRY,
+						  .reason = "no_id_in_answer"});
+		return;
+	}
+	target_account_done(&t->account);
+	t->account = *account;
+	*account = (struct target_account){0};
+	t->has_account = true;
+	free_cleanup(&t->rid);
+	t->rid = mem_dup(t->account.rid);
+	task_remember_ms(t, "creating_ms", 0);
+	t->came_as = t->link = t->account.enabled ? LINK_ACTIVE : LINK_DISABLED;
+	task_note(t, NOTE_CLAIM, task_plan);
+}
+
+static void park_hit(struct task *t, const char *reason, const char *rid)
+{
+	CLEANUP(buf_cleanup) struct buf detail = {0};
+
+	buf_addf(&detail, "rule %zu, field %s", t->rule + 1,
+		 join_rule(t->desk->join, t->rule)->remote);
+	if (rid)
+		buf_addf(&detail, ", account %s", rid);
+	task_finish(t, &(struct task_end){.verdict = VERDICT_PARKED,
+					  .reason = reason,
+					  .detail = buf_slice(&detail)});
+}
+
+static void on_found(void *arg, struct exchange_job *job, struct exchange_outcome *o)
+{
+	struct task *t = arg;
+	size_t hit = 0;
+
+	t->requests += job->requests;
+	if (o->verdict.class != VERDICT_CLASS_OK) {
+		t->status = o->status;
+		task_fail(t, o);
+		return;
+	}
+	struct target_account *accounts = o->answer->accounts;
+
+	switch (join_judge(t->desk->join, t->rule, t->desk->driver, t->desk->target, &t->own.key,
+			   o->answer, &hit)) {
+	case JOIN_NONE:
+		task_find_from(t, t->rule + 1, t->alone);
+		break;
+	case JOIN_LINK:
+		claim(t, &accounts[hit]);
+		break;
+	case JOIN_AMBIGUOUS:
+		park_hit(t, "ambiguous", NULL);
+		break;
+	case JOIN_PROPOSAL:
+		park_hit(t, "soft_match", accounts[hit].rid);
+		break;
+	case JOIN_PRIVILEGED:
+		park_hit(t, "privileged", accounts[hit].rid);
+		break;
+	case JOIN_OUTCOMES:
+		break;
+	}
+}
+
+/* ---- looking ---- */
+
+void task_find_from(struct task *t, size_t rule, bool alone)
+{
+	size_t n = join_count(t->desk->join);
+
+	while (rule < n && !(t->snapshot && join_value(t->desk->join, rule, t->snapshot, &t->key)))
+		rule++;
+	t->alone = alone;
+	if (rule == n) {
+		buf_clear(&t->key);
+		none_found(t);
+		return;
+	}
+	t->rule = rule;
+	task_move(t, TASK_FINDING);
+	t->own = (struct target_op){.kind = TARGET_FIND,
+				    .name = "find",
+				    .key = {join_rule(t->desk->join, rule)->remote, t->key.p}};
+	task_submit(t, &t->own, alone, on_found);
+}
+
+static void look_first(struct task *t)
+{
+	const char *field = join_rule(t->desk->join, 0)->remote;
+	bool sure = t->desk->create && t->came_as == LINK_NONE && !t->alone &&
+		    t->desk->driver->refuses_second &&
+		    t->desk->driver->refuses_second(t->desk->target, field);
+
+	if (sure)
+		plan_create(t);
+	else
+		task_find_from(t, 0, t->alone);
+}
+
+void task_create_begin(struct task *t, bool alone)
+{
+	CLEANUP(buf_cleanup) struct buf key = {0};
+
+	t->alone = alone;
+	if (!join_value(t->desk->join, 0, t->snapshot, &key)) {
+		task_finish(t, &(struct task_end){
+				       .verdict = VERDICT_PARKED,
+				       .reason = "mandatory_missing",
+				       .detail = slice_of(join_rule(t->desk->join, 0)->local)});
+		return;
+	}
+	if (t->link == LINK_CREATING || !t->desk->create) {
+		task_find_from(t, 0, alone);
+		return;
+	}
+	t->link = LINK_CREATING;
+	task_remember_ms(t, "creating_ms", t->now_unix_ms);
+	task_note(t, NOTE_CREATING, look_first);
+}
+
+/* ---- reading the linked account ---- */
+
+static void read_gone(struct task *t)
+{
+	int64_t created = task_memory_ms(t, "created_ms");
+
+	if (created && t->now_unix_ms < created + t->desk->driver->settle_ms) {
+		task_finish(t, &(struct task_end){.verdict = VERDICT_RETRY,
+						  .reason = "not_yet_visible"});
+	} else if (t->left) {
+		t->link = LINK_DELETED;
+		task_done(t);
+	} else if (t->gone_once) {
+		task_finish(t, &(struct task_end){.verdict = VERDICT_RETRY, .reason = "not_found"});
+	} else {
+		t->gone_once = true;
+		t->has_account = false;
+		t->link = t->came_as = LINK_DELETED;
+		task_create_begin(t, true);
+	}
+}
+
+static void on_read(void *arg, struct exchange_job *job, struct exchange_outcome *o)
+{
+	struct task *t = arg;
+
+	t->requests += job->requests;
+	t->status = o->status;
+	if (o->verdict.class == VERDICT_CLASS_GONE ||
+	    (o->verdict.class == VERDICT_CLASS_OK && o->answer->accounts_n == 0)) {
+		read_gone(t);
+		return;
+	}
+	if (o->verdict.class != VERDICT_CLASS_OK) {
+		task_fail(t, o);
+		return;
+	}
+	target_account_done(&t->account);
+	t->account = o->answer->accounts[0];
+	o->answer->accounts[0] = (struct target_account){0};
+	t->has_account = true;
+	task_plan(t);
+}
+
+void task_read(struct task *t)
+{
+	task_move(t, TASK_READING);
+	t->own = (struct target_op){.kind = TARGET_READ, .name = "read"};
+	task_submit(t, &t->own, false, on_read);
+}

@@ -1,0 +1,116 @@
+#include "task_own.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- permits ---- */
+
+bool task_permitted(const struct task *t, const char *op, const char *what)
+{
+	for (size_t i = 0; i < t->permits_n; i++) {
+		if (strcmp(t->permits[i].op, op) == 0 &&
+		    strcmp(t->permits[i].what, what ? what : "") == 0)
+			return true;
+	}
+	return false;
+}
+
+void task_want(struct task *t, const char *op, const char *what)
+{
+	wire_add_op(&t->wants, &(struct wire_op){.op = slice_of(op), .what = slice_of(what)});
+	t->wants_n++;
+}
+
+/* ---- the link's memory: {"created_ms", "creating_ms", "left_ms", "fields", "driver"} ---- */
+
+int64_t task_memory_ms(const struct task *t, const char *key)
+{
+	return json_int(t->memory, key, 0);
+}
+
+void task_remember_ms(struct task *t, const char *key, int64_t ms)
+{
+	cJSON_DeleteItemFromObjectCaseSensitive(t->memory, key);
+	if (ms)
+		cJSON_AddNumberToObject(t->memory, key, (double)ms);
+}
+
+const cJSON *task_driver_memory(struct task *t)
+{
+	const cJSON *own = json_object(t->memory, "driver");
+
+	return own ? own : cJSON_AddObjectToObject(t->memory, "driver");
+}
+
+void task_remember(struct task *t, const cJSON *driver_part)
+{
+	const cJSON *item;
+
+	if (!driver_part)
+		return;
+	task_driver_memory(t);
+	cJSON *own = cJSON_GetObjectItemCaseSensitive(t->memory, "driver");
+
+	cJSON_ArrayForEach (item, driver_part) {
+		cJSON_DeleteItemFromObjectCaseSensitive(own, item->string);
+		if (!cJSON_IsNull(item))
+			cJSON_AddItemToObject(own, item->string, cJSON_Duplicate(item, true));
+	}
+}
+
+/* ---- the mask of fields: "SHAPE:HEX", a bit for each path of the mapping in order, lowest first ---- */
+
+void task_fields_forget(struct task *t)
+{
+	cJSON_DeleteItemFromObjectCaseSensitive(t->memory, "fields");
+}
+
+void task_fields_store(struct task *t)
+{
+	CLEANUP(buf_cleanup) struct buf mask = {0};
+	size_t n = mapping_count(t->desk->mapping);
+	unsigned nibble = 0;
+
+	task_fields_forget(t);
+	buf_addf(&mask, "%s:", t->desk->shape);
+	for (size_t i = 0; i < n; i++) {
+		const cJSON *value = json_get(t->document, mapping_path(t->desk->mapping, i));
+
+		if (!mapping_empty(value))
+			nibble |= 1u << i % 4;
+		if (i % 4 == 3 || i + 1 == n) {
+			buf_addf(&mask, "%x", nibble);
+			nibble = 0;
+		}
+	}
+	cJSON_AddStringToObject(t->memory, "fields", mask.p);
+}
+
+static const char *mask_of(const struct task *t)
+{
+	const char *text = json_text(t->memory, "fields");
+	size_t n = strlen(t->desk->shape);
+
+	if (!text || strncmp(text, t->desk->shape, n) != 0 || text[n] != ':')
+		return NULL;
+	text += n + 1;
+	return strlen(text) == (mapping_count(t->desk->mapping) + 3) / 4 ? text : NULL;
+}
+
+bool task_fields_known(const struct task *t)
+{
+	return mask_of(t) != NULL;
+}
+
+bool task_field_was_set(const struct task *t, const char *path)
+{
+	const char *mask = mask_of(t);
+
+	for (size_t i = 0; mask && i < mapping_count(t->desk->mapping); i++) {
+		char digit[2] = {mask[i / 4], '\0'};
+
+		if (strcmp(mapping_path(t->desk->mapping, i), path) == 0)
+			return strtoul(digit, NULL, 16) >> i % 4 & 1;
+	}
+	return true;
+}

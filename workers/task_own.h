@@ -1,0 +1,118 @@
+/* The inside of a task, for task*.c alone. */
+#ifndef DIRPIPE_TASK_OWN_H
+#define DIRPIPE_TASK_OWN_H
+
+#include "task.h"
+
+#include <uthash.h>
+
+enum task_note { NOTE_CREATING, NOTE_CLAIM, NOTE_PARTIAL }; /* WIRE_NOTE kind */
+
+/* What happens when the broker has NOTEd. */
+typedef void (*task_next_fn)(struct task *t);
+
+struct task_permit {
+	char *op, *what;
+};
+
+struct task {
+	struct task_desk *desk;
+	enum task_state state;
+	struct task_lease lease;
+	struct id user;
+	char user_text[ID_TEXT];
+	uint64_t version;
+	int64_t now_unix_ms, started_ms, deadline_ms;
+	bool verify;
+	struct fp applied;
+
+	/* what is wanted */
+	struct snapshot *snapshot;
+	cJSON *document; /* {} for who left */
+	struct fp wanted;
+	bool left, enabled, leave_delete;
+	struct target_ref *refs;
+	size_t refs_n;
+	struct buf owed;
+	uint32_t owed_n;
+	struct task_permit *permits;
+	size_t permits_n;
+
+	/* what is known of the account */
+	char *rid; /* never NULL */
+	enum link_state link, came_as;
+	cJSON *memory; /* the core's keys and "driver"; never NULL */
+	struct target_account account;
+	bool has_account;
+
+	/* what is being done */
+	struct target_plan plan;
+	struct exchange_job job;
+	struct target_op own; /* FIND, READ */
+	struct buf key;
+	struct buf taken; /* waits of a name that the service called taken */
+	size_t rule;
+	bool alone; /* look-ups after something unknown are never batched */
+	task_next_fn after_note;
+	enum task_note note;
+	int64_t note_sent_ms;
+	bool intent_noted, looked_again, gone_once;
+	unsigned rereads;
+
+	/* what came of it */
+	struct buf ops, wants;
+	uint32_t wants_n;
+	unsigned requests;
+	bool unknown;
+	int status;
+	char request_id[128];
+	int64_t look_again_unix_ms;
+
+	UT_hash_handle hh;
+};
+
+/* task.c */
+void task_move(struct task *t, enum task_state to);
+void task_note(struct task *t, enum task_note kind, task_next_fn next);
+void task_submit(struct task *t, struct target_op *op, bool alone, exchange_fn fn);
+struct task_end {
+	enum wire_verdict verdict;
+	const char *reason;
+	struct slice detail; /* raw: redacted here */
+	int64_t after_ms;
+	const char *waits;
+};
+void task_finish(struct task *t, const struct task_end *end); /* t is gone after it */
+void task_done(struct task *t);				      /* DONE; t is gone */
+/* Ends t by what the exchange said about an operation (no OK, GONE, EXISTS or STALE). */
+void task_fail(struct task *t, const struct exchange_outcome *o);
+
+/* task_plan.c */
+void task_decide(struct task *t);
+void task_plan(struct task *t); /* with what is known of the account; create when there is none */
+
+/* task_find.c */
+void task_create_begin(struct task *t,
+		       bool alone); /* no account is known: NOTE creating, look up, create */
+/* The account that the service names; false: its id cannot be kept. */
+bool task_rid_fits(const struct target_account *a);
+void task_find_from(struct task *t, size_t rule, bool alone);
+void task_read(struct task *t);
+
+/* task_apply.c */
+void task_apply_next(struct task *t);
+
+/* task_link.c */
+bool task_permitted(const struct task *t, const char *op, const char *what);
+void task_want(struct task *t, const char *op, const char *what);
+int64_t task_memory_ms(const struct task *t, const char *key);	    /* 0: absent */
+void task_remember_ms(struct task *t, const char *key, int64_t ms); /* 0: forget */
+void task_remember(struct task *t, const cJSON *driver_part);	    /* merge; null removes */
+const cJSON *task_driver_memory(struct task *t);
+/* Fields that had a value when the document was last applied whole. known: the mask fits today's mapping. */
+void task_fields_store(struct task *t);
+void task_fields_forget(struct task *t);
+bool task_fields_known(const struct task *t);
+bool task_field_was_set(const struct task *t, const char *path);
+
+#endif

@@ -1,0 +1,261 @@
+#include "task_own.h"
+
+#include <string.h>
+
+enum {
+	CLEAR_MASS = 3
+}; /* so many fields emptied at once, and half of what is set: a mass clearing */
+
+/* ---- what is wanted ---- */
+
+static bool left_for_good(const struct task *t)
+{
+	const struct task_desk *d = t->desk;
+	int64_t left = task_memory_ms(t, "left_ms");
+
+	if (d->leave != TASK_LEAVE_DELETE)
+		return false;
+	return d->delete_after_ms == 0 || (left && t->now_unix_ms >= left + d->delete_after_ms);
+}
+
+static const char *stage(const struct task *t)
+{
+	if (!t->left)
+		return t->enabled ? "enabled" : "disabled";
+	return t->desk->leave == TASK_LEAVE_UNLINK ? "unlinked"
+	       : t->leave_delete		   ? "deleted"
+						   : "left";
+}
+
+static void fingerprint(struct task *t)
+{
+	CLEANUP(buf_cleanup) struct buf text = {0};
+
+	buf_addf(&text, "%s\n%s\n%s\n", t->desk->driver->name, t->desk->driver->version, stage(t));
+	for (size_t i = 0; !t->left && i < t->refs_n; i++)
+		buf_addf(&text, "%s=%s\n", t->refs[i].name, t->refs[i].rid);
+	json_canonical(t->document, &text);
+	t->wanted = fp_of(buf_slice(&text));
+}
+
+static bool make_document(struct task *t)
+{
+	CLEANUP(buf_cleanup) struct buf why = {0};
+
+	t->document =
+		t->left ? cJSON_CreateObject() : mapping_apply(t->desk->mapping, t->snapshot, &why);
+	if (t->document)
+		return true;
+	task_finish(t, &(struct task_end){.verdict = VERDICT_REJECTED,
+					  .reason = "mapping_failed",
+					  .detail = buf_slice(&why)});
+	return false;
+}
+
+/* ---- where to begin ---- */
+
+static void decide_left(struct task *t)
+{
+	bool untouched = fp_is_none(&t->applied) || t->verify;
+
+	if (t->link == LINK_CREATING && !t->snapshot) {
+		task_finish(t,
+			    &(struct task_end){.verdict = VERDICT_PARKED, .reason = "no_snapshot"});
+	} else if (t->link == LINK_CREATING) {
+		task_find_from(t, 0, true);
+	} else if (t->link == LINK_NONE || t->link == LINK_DELETED || !*t->rid) {
+		task_done(t);
+	} else if (t->desk->leave == TASK_LEAVE_UNLINK) {
+		t->link = LINK_UNMANAGED;
+		task_remember_ms(t, "left_ms", t->now_unix_ms);
+		task_done(t);
+	} else if (untouched) {
+		task_read(t);
+	} else {
+		task_plan(t);
+	}
+}
+
+static void decide_in(struct task *t)
+{
+	bool read = t->verify || fp_is_none(&t->applied) || !task_fields_known(t) ||
+		    t->link == LINK_UNMANAGED;
+
+	if (!*t->rid || t->link == LINK_NONE || t->link == LINK_CREATING || t->link == LINK_DELETED)
+		task_create_begin(t, t->link == LINK_CREATING);
+	else if (read)
+		task_read(t);
+	else
+		task_plan(t);
+}
+
+static void look_again(struct task *t, int64_t unix_ms)
+{
+	if (unix_ms && (!t->look_again_unix_ms || unix_ms < t->look_again_unix_ms))
+		t->look_again_unix_ms = unix_ms;
+}
+
+void task_decide(struct task *t)
+{
+	int64_t left = task_memory_ms(t, "left_ms");
+
+	t->enabled = !t->left && snapshot_enabled(t->snapshot);
+	t->leave_delete = t->left && left_for_good(t);
+	if (!make_document(t))
+		return;
+	fingerprint(t);
+	if (t->left && left && t->desk->leave == TASK_LEAVE_DELETE && !t->leave_delete)
+		look_again(t, left + t->desk->delete_after_ms);
+	/* an operator's unlink stands until a person links again; ours ends with the return */
+	if (t->link == LINK_UNMANAGED && !left)
+		task_done(t);
+	else if (!t->verify && fp_equal(&t->applied, &t->wanted))
+		task_done(t);
+	else if (t->left)
+		decide_left(t);
+	else
+		decide_in(t);
+}
+
+/* ---- the guard ---- */
+
+static size_t fields_set(const struct task *t)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < mapping_count(t->desk->mapping); i++) {
+		const char *path = mapping_path(t->desk->mapping, i);
+
+		if (t->has_account ? !mapping_empty(mapping_get(t->account.json, path))
+				   : task_field_was_set(t, path))
+			n++;
+	}
+	return n;
+}
+
+static void guard_clear(struct task *t, struct target_op *op)
+{
+	cJSON *item = op->clear ? op->clear->child : NULL;
+
+	while (item && !t->has_account) {
+		cJSON *next = item->next;
+
+		if (!task_field_was_set(t, item->string))
+			cJSON_Delete(cJSON_DetachItemViaPointer(op->clear, item));
+		item = next;
+	}
+	size_t n = (size_t)cJSON_GetArraySize(op->clear);
+
+	if (n >= CLEAR_MASS && n * 2 >= fields_set(t) && !task_permitted(t, "clear_mass", NULL)) {
+		task_want(t, "clear_mass", NULL);
+		n = 0;
+	}
+	if (n == 0) {
+		cJSON_Delete(op->clear);
+		op->clear = NULL;
+	}
+}
+
+/* False: nothing of the operation is left to do. */
+static bool guard(struct task *t, struct target_op *op)
+{
+	const char *permit = op->permit ? op->permit : op->kind == TARGET_DELETE ? "delete" : NULL;
+
+	if (permit && !task_permitted(t, permit, op->what)) {
+		task_want(t, permit, op->what);
+		return false;
+	}
+	if (op->kind != TARGET_UPDATE)
+		return true;
+	guard_clear(t, op);
+	if (op->enabled == TARGET_DISABLE && !task_permitted(t, "disable", NULL)) {
+		task_want(t, "disable", NULL);
+		op->enabled = TARGET_KEEP;
+	}
+	return op->clear || (op->set && op->set->child) || op->enabled != TARGET_KEEP;
+}
+
+static void guard_plan(struct task *t)
+{
+	struct target_op **at = &t->plan.first;
+
+	while (*at) {
+		struct target_op *op = *at;
+
+		if (guard(t, op)) {
+			at = &op->next;
+			continue;
+		}
+		*at = op->next;
+		target_op_free(op);
+	}
+	t->plan.end = at;
+}
+
+/* ---- the plan ---- */
+
+/* The key by which the account will be looked up must be in it from its first moment, mapped or not. */
+static void key_into_create(struct task *t)
+{
+	CLEANUP(buf_cleanup) struct buf value = {0};
+	struct target_op *op = t->plan.first;
+	const char *field = join_rule(t->desk->join, 0)->remote;
+
+	if (!op || op->kind != TARGET_CREATE || !join_value(t->desk->join, 0, t->snapshot, &value))
+		return;
+	if (!op->set)
+		op->set = cJSON_CreateObject();
+	if (!json_get(op->set, field))
+		cJSON_AddStringToObject(op->set, field, value.p);
+}
+
+static void park_by_plan(struct task *t)
+{
+	CLEANUP(buf_cleanup) struct buf detail = {0};
+
+	buf_add(&detail, t->plan.parked_detail.p, t->plan.parked_detail.n);
+	task_finish(t, &(struct task_end){.verdict = VERDICT_PARKED,
+					  .reason = t->plan.parked,
+					  .detail = buf_slice(&detail)});
+}
+
+void task_plan(struct task *t)
+{
+	struct target_link link = {t->rid, t->link, task_driver_memory(t)};
+	bool create = !t->has_account && !*t->rid;
+	struct target_want want = {.document = t->document,
+				   .enabled = t->enabled,
+				   .leave_delete = t->leave_delete,
+				   .left = t->left,
+				   .create = create,
+				   .refs = t->refs,
+				   .refs_n = t->refs_n,
+				   .snapshot = t->snapshot,
+				   .link = &link,
+				   .account = t->has_account ? &t->account : NULL,
+				   .now_unix_ms = t->now_unix_ms};
+
+	target_plan_done(&t->plan);
+	t->wants_n = 0;
+	buf_clear(&t->wants);
+	t->intent_noted = false;
+	if (t->desk->driver->plan(t->desk->target, &want, &t->plan) < 0) {
+		CLEANUP(buf_cleanup) struct buf detail = {0};
+
+		buf_add(&detail, t->plan.parked_detail.p, t->plan.parked_detail.n);
+		task_finish(t, &(struct task_end){.verdict = VERDICT_REJECTED,
+						  .reason = "mapping_invalid",
+						  .detail = buf_slice(&detail)});
+		return;
+	}
+	if (t->plan.parked) {
+		park_by_plan(t);
+		return;
+	}
+	look_again(t, t->plan.look_again_unix_ms);
+	if (t->has_account)
+		t->link = t->account.enabled ? LINK_ACTIVE : LINK_DISABLED;
+	guard_plan(t);
+	key_into_create(t);
+	task_apply_next(t);
+}
