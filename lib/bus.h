@@ -46,8 +46,11 @@ struct bus *bus_dealer_new(struct loop *loop, const char *endpoint, const struct
 void bus_free(struct bus *bus);
 
 /* Sends at once or not at all: 0; -EAGAIN when the peer's pipe is full; -EHOSTUNREACH when the router does not
- * know the peer. Never blocks. The body's bytes are copied (or handed over when larger than 4 KiB). */
+ * know the peer; -EMSGSIZE past WIRE_MESSAGE_MAX. Never blocks. The body's bytes are copied. peer: router only. */
 int bus_send(struct bus *bus, struct slice peer, uint8_t verb, struct wire_epoch epoch, const struct buf *body);
+/* The same for a body that is not needed any more: on 0 it is empty, and its memory went over uncopied when it was
+ * larger than 4 KiB. On failure it is as it was. */
+int bus_give(struct bus *bus, struct slice peer, uint8_t verb, struct wire_epoch epoch, struct buf *body);
 
 /* Throws away what waits unsent and connects anew (dealer), so that nothing old is delivered late. */
 void bus_reconnect(struct bus *bus);

@@ -73,7 +73,7 @@ static void call(struct redis *r, const char *a, const char *b, const char *c)
 
 static struct {
 	pid_t pid;
-	char socket[256], url[300];
+	char socket[100], url[120];
 } server;
 
 static bool connectable(const char *path)
