@@ -95,9 +95,10 @@ struct queue_entry_row {
 	int64_t since_unix_ms; /* in this state since; for due: since the oldest cause not yet done
 				*/
 	int64_t due_unix_ms;   /* retry: when; else 0 */
-	int64_t failing_unix_ms;    /* first failure of this series, moved on by the time that the
-				       target was paused; 0 = none */
-	int64_t verify_unix_ms;	    /* VERIFY_AT: when */
+	int64_t failing_unix_ms;    /* first failure of this series, in the target's unpaused time:
+				       less all pauses until then; 0 = none */
+	int64_t verify_unix_ms;	    /* VERIFY_AT: when; with another verify: an outcome is unknown since
+				       then, the next DONE makes it VERIFY_AT; 0 = none */
 	int64_t look_again_unix_ms; /* calendar; 0 = none */
 };
 
@@ -144,7 +145,8 @@ enum queue_effect_kind {
 			    groups…, link, applied, refs' rids,  and remove applied */
 	QUEUE_DEL_LEASE, /* user, target */
 	QUEUE_PUT_USER,	 /* row */
-	QUEUE_PUT_LINK,	 /* user, target, rid, link_state, link_revision, memory */
+	QUEUE_PUT_LINK,	 /* user, target, rid, link_state, link_revision, memory: the whole link, as
+			    the worker's NOTE or RESULT gave it (it has the link from its TASK) */
 	QUEUE_PUT_APPLIED, /* user, target, fp */
 	QUEUE_PUT_RID,	   /* target, rid, user: claimed */
 	QUEUE_DEL_RID,	   /* target, rid */
@@ -294,6 +296,12 @@ int queue_resync(struct queue *q, struct queue_page *page, unsigned target,
 		 const struct id *user) MUST_CHECK; /* due, VERIFY */
 int queue_set_pause(struct queue *q, struct queue_page *page, unsigned target, bool paused,
 		    struct slice why) MUST_CHECK;
+/* The operator's word for destructive operations: of one user, or (user NULL) of all, which also ends the general
+ * hold after an emptied store. approve false: held until approved, permits taken back. -ENOENT: none is there. */
+int queue_judge_held(struct queue *q, struct queue_page *page, unsigned target,
+		     const struct id *user, bool approve) MUST_CHECK;
+/* Our clock is over a minute off the store's or a directory's: nothing time-driven and destructive until it is not. */
+void queue_clock_off(struct queue *q, bool off);
 
 /* ---- load: from the store, before the first page ---- */
 
@@ -301,6 +309,8 @@ void queue_load_user(struct queue *q, const struct queue_user_row *row);
 /* After its user. rid may be empty. */
 void queue_load_entry(struct queue *q, const struct id *user, unsigned target,
 		      const struct queue_entry_row *entry, struct slice rid);
+/* Every row of rid:TARGET, after the users (a user may have claimed more than its link names now). */
+void queue_load_rid(struct queue *q, unsigned target, struct slice rid, const struct id *user);
 void queue_load_lease(struct queue *q, const struct id *user, unsigned target,
 		      const struct queue_lease *lease);
 void queue_load_held(struct queue *q, unsigned target, const struct queue_held_row *row);
@@ -340,10 +350,12 @@ struct queue_counts {
 	uint64_t enqueued, coalesced, redelivered, lease_expired, dead_lettered, parked, stale,
 		refused;
 	uint64_t verdicts[VERDICTS];
+	bool clock_jumped; /* the clock leapt, or is off: grants and calendar stand still */
 };
 void queue_counts(const struct queue *q, unsigned target, struct queue_counts *ret);
 struct slice queue_pause_why(const struct queue *q, unsigned target);
 uint64_t queue_users(const struct queue *q, unsigned source);
+uint64_t queue_foreign(const struct queue *q, unsigned source); /* ids refused: another source's */
 bool queue_source_distrusted(const struct queue *q, unsigned source);
 /* Walks the users of a source, for WELCOME: start with *cursor = 0; false at the end. */
 bool queue_walk(const struct queue *q, unsigned source, uint64_t *cursor, struct id *ret_id);

@@ -1,0 +1,384 @@
+/* Destructive operations wait here, one by one, until they are few enough or a person says yes. */
+#include "queue_impl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct held *held_at(const struct queue *q, uint32_t i)
+{
+	return (struct held *)pool_at(&q->held, i);
+}
+
+static uint64_t held_hash_of(uint32_t user, unsigned target)
+{
+	return mix((uint64_t)target << 32 | user);
+}
+
+static uint32_t *held_link(void *arg, uint32_t i)
+{
+	return &held_at(arg, i)->next;
+}
+
+static uint64_t held_hash(void *arg, uint32_t i)
+{
+	return held_hash_of(held_at(arg, i)->user, held_at(arg, i)->target);
+}
+
+static uint32_t held_first(const struct queue *q, const struct ref *r)
+{
+	return chain_head(&q->held_by_user, held_hash_of(r->user, r->target));
+}
+
+static bool held_of(const struct held *h, const struct ref *r)
+{
+	return h->user == r->user && h->target == r->target;
+}
+
+static void count(struct queue *q, const struct held *h, int by)
+{
+	struct target *t = q->targets[h->target];
+
+	if (h->phase == QUEUE_WANTED)
+		t->wanted += (uint64_t)by;
+	if (h->phase == QUEUE_HELD)
+		t->counts.held += (uint64_t)by;
+}
+
+struct held *held_add(struct queue *q, const struct ref *r, struct slice op, struct slice what)
+{
+	const struct chain_of of = {held_link, held_hash, q};
+	uint32_t i = pool_take(&q->held);
+	struct held *h = held_at(q, i);
+
+	h->user = r->user;
+	h->target = r->target;
+	h->op = slice_dup(op);
+	h->what = slice_dup(what);
+	chain_add(&q->held_by_user, &of, i);
+	return h;
+}
+
+static void held_effect(struct queue *q, const struct held *h, enum queue_effect_kind kind)
+{
+	struct queue_effect *f = page_effect(q, kind);
+
+	f->target = h->target;
+	f->user = user_at(q, h->user)->id;
+	f->held = (struct queue_held_row){
+		.id = f->user,
+		.op = page_copy(q, slice_of(h->op)),
+		.what = page_copy(q, slice_of(h->what)),
+		.phase = h->phase,
+		.since_unix_ms = h->since_ms,
+	};
+}
+
+static void held_set(struct queue *q, struct held *h, enum queue_held_phase phase)
+{
+	count(q, h, -1);
+	h->phase = (uint8_t)phase;
+	count(q, h, 1);
+	held_effect(q, h, QUEUE_PUT_HELD);
+}
+
+static void held_end(struct queue *q, uint32_t i)
+{
+	const struct chain_of of = {held_link, held_hash, q};
+	struct held *h = held_at(q, i);
+
+	held_effect(q, h, QUEUE_DEL_HELD);
+	count(q, h, -1);
+	chain_remove(&q->held_by_user, &of, i);
+	free(h->op);
+	free(h->what);
+	pool_give(&q->held, i);
+}
+
+static void want(struct queue *q, const struct ref *r, const struct wire_op *op)
+{
+	struct target *t = q->targets[r->target];
+	struct held *h;
+
+	for (uint32_t i = held_first(q, r); i != NONE; i = h->next) {
+		h = held_at(q, i);
+		if (held_of(h, r) && slice_is(op->op, h->op) && slice_is(op->what, h->what)) {
+			h->seen = true;
+			return;
+		}
+	}
+	if (t->wanted == 0)
+		t->wanted_since_ms = q->now_ms;
+	t->settled_ms = 0;
+	h = held_add(q, r, op->op, op->what);
+	h->phase = QUEUE_WANTED;
+	h->since_ms = q->now_ms;
+	h->seen = true;
+	count(q, h, 1);
+	held_effect(q, h, QUEUE_PUT_HELD);
+}
+
+/* planned: the result tells all that the user wants now, so what it does not name is wanted no more. */
+void held_take(struct queue *q, const struct ref *r, struct wire_list wants, bool planned)
+{
+	struct wire_op op;
+	uint32_t next;
+
+	for (uint32_t i = held_first(q, r); i != NONE; i = held_at(q, i)->next)
+		held_at(q, i)->seen = !planned;
+	for (unsigned i = 0; i < LIST_MAX && wire_next_op(&wants, &op); i++)
+		want(q, r, &op);
+	for (uint32_t i = held_first(q, r); i != NONE; i = next) {
+		next = held_at(q, i)->next;
+		if (held_of(held_at(q, i), r) && !held_at(q, i)->seen)
+			held_end(q, i);
+	}
+}
+
+struct wire_list held_permits(struct queue *q, const struct ref *r)
+{
+	CLEANUP(buf_cleanup) struct buf b = {0};
+	struct wire_list list = {0};
+	uint32_t n = 0;
+
+	for (uint32_t i = held_first(q, r); i != NONE; i = held_at(q, i)->next) {
+		const struct held *h = held_at(q, i);
+
+		if (!held_of(h, r) || h->phase != QUEUE_GRANTED)
+			continue;
+		wire_add_op(&b, &(struct wire_op){slice_of(h->op), slice_of(h->what)});
+		n++;
+	}
+	if (n > 0) {
+		struct slice text = page_text(q, &b);
+
+		list = (struct wire_list){n, text.p, text.n};
+	}
+	return list;
+}
+
+/* ---- guard fields ---- */
+
+void guard_put(struct queue *q, unsigned target, const char *field, struct slice text)
+{
+	struct queue_effect *f = page_effect(q, QUEUE_PUT_GUARD);
+
+	f->target = (uint16_t)target;
+	f->field = page_copy(q, slice_of(field));
+	f->detail = page_copy(q, text);
+}
+
+void guard_del(struct queue *q, unsigned target, const char *field)
+{
+	struct queue_effect *f = page_effect(q, QUEUE_DEL_GUARD);
+
+	f->target = (uint16_t)target;
+	f->field = page_copy(q, slice_of(field));
+}
+
+/* A whole decimal number; -1: none. */
+static int64_t number(struct slice text)
+{
+	int64_t n = 0;
+
+	if (text.n == 0 || text.n > 18)
+		return -1;
+	for (size_t i = 0; i < text.n; i++) {
+		if (text.p[i] < '0' || text.p[i] > '9')
+			return -1;
+		n = n * 10 + (text.p[i] - '0');
+	}
+	return n;
+}
+
+static struct grant *grant_of(struct target *t, int64_t minute)
+{
+	return &t->grants[(uint64_t)minute % (sizeof(t->grants) / sizeof(*t->grants))];
+}
+
+void guard_load(struct queue *q, unsigned target, struct slice field, struct slice text)
+{
+	struct target *t = q->targets[target];
+	int64_t value = number(text), minute;
+
+	if (slice_is(field, "paused") && value >= 0) {
+		t->pace.paused_total_ms = value;
+	} else if (slice_is(field, "hold_all")) {
+		t->hold_all = true;
+	} else if (slice_is(field, "verify_all")) {
+		t->walk |= WALK_VERIFY;
+	} else if (field.n > 2 && field.p[0] == 'g' && field.p[1] == ':' && value > 0) {
+		struct grant *g;
+
+		minute = number((struct slice){field.p + 2, field.n - 2});
+		g = grant_of(t, minute);
+		if (minute > g->minute)
+			*g = (struct grant){minute, (uint64_t)value};
+	}
+}
+
+uint64_t guard_granted(const struct queue *q, const struct target *t)
+{
+	int64_t minute = unix_now(q) / 60000;
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < sizeof(t->grants) / sizeof(*t->grants); i++) {
+		if (t->grants[i].minute > minute - 60)
+			n += t->grants[i].n;
+	}
+	return n;
+}
+
+static void grant_count(struct queue *q, unsigned target, uint64_t n)
+{
+	int64_t minute = unix_now(q) / 60000;
+	struct grant *g = grant_of(q->targets[target], minute);
+	char field[32], text[32];
+
+	if (g->minute != minute) {
+		if (g->n > 0) {
+			(void)snprintf(field, sizeof(field), "g:%" PRId64, g->minute);
+			guard_del(q, target, field);
+		}
+		*g = (struct grant){minute, 0};
+	}
+	g->n += n;
+	(void)snprintf(field, sizeof(field), "g:%" PRId64, g->minute);
+	(void)snprintf(text, sizeof(text), "%" PRIu64, g->n);
+	guard_put(q, target, field, slice_of(text));
+}
+
+/* ---- the judgement ---- */
+
+static bool too_many(const struct queue *q, const struct target *t, uint64_t held_lately)
+{
+	uint64_t n = t->wanted + held_lately + guard_granted(q, t);
+	uint64_t most = (uint64_t)t->conf.guard_most, few = (uint64_t)t->conf.guard_count;
+
+	if (t->hold_all)
+		return true;
+	return n > few &&
+	       (n * 100 > (uint64_t)t->conf.guard_percent * t->counts.in_scope || n > most);
+}
+
+static void grant(struct queue *q, struct held *h)
+{
+	struct ref r;
+
+	held_set(q, h, QUEUE_GRANTED);
+	if (entry_find(q, h->target, h->user, &r))
+		entry_cause(q, &r, CAUSE_OTHER | CAUSE_LIVE);
+}
+
+static void judge(struct queue *q, unsigned target)
+{
+	struct target *t = q->targets[target];
+	uint64_t n = t->wanted, lately = 0;
+	bool hold;
+
+	/* What was held within the hour is wanted still: a massacre in small bites is one. */
+	for (uint32_t i = 0; i < q->held.used; i++) {
+		const struct held *h = held_at(q, i);
+
+		lately += h->op && h->target == target && h->phase == QUEUE_HELD &&
+			  h->since_ms > q->now_ms - HOUR_MS;
+	}
+	hold = too_many(q, t, lately);
+	for (uint32_t i = 0; i < q->held.used; i++) {
+		struct held *h = held_at(q, i);
+
+		if (!h->op || h->target != target || h->phase != QUEUE_WANTED)
+			continue;
+		if (hold)
+			held_set(q, h, QUEUE_HELD);
+		else
+			grant(q, h);
+	}
+	if (!hold)
+		grant_count(q, target, n);
+	t->wanted_since_ms = t->settled_ms = 0;
+}
+
+static bool clock_bad(const struct queue *q)
+{
+	return q->jumped || q->clock_off || q->now_ms < q->quiet_until_ms;
+}
+
+void guard_tick(struct queue *q, unsigned target)
+{
+	struct target *t = q->targets[target];
+
+	if (t->settling)
+		t->settled_ms += q->now_ms - t->settle_seen_ms;
+	t->settle_seen_ms = q->now_ms;
+	if (t->wanted == 0 || clock_bad(q))
+		return;
+	if (t->settled_ms >= t->conf.settle_ms ||
+	    q->now_ms - t->wanted_since_ms >= t->conf.settle_most_ms)
+		judge(q, target);
+}
+
+static bool sources_settled(const struct queue *q)
+{
+	for (unsigned i = 0; i < q->sources_n; i++) {
+		if (q->sources[i].distrusted ||
+		    (q->sources[i].connected && !q->sources[i].caught_up))
+			return false;
+	}
+	return true;
+}
+
+void guard_mark(struct queue *q, unsigned target)
+{
+	struct target *t = q->targets[target];
+
+	t->settling = t->wanted > 0 && !pace_paused(&t->pace) && t->counts.states[QUEUE_DUE] == 0 &&
+		      t->counts.states[QUEUE_FLIGHT] == 0 && sources_settled(q);
+	t->settle_seen_ms = q->now_ms;
+}
+
+int64_t guard_next(const struct queue *q, unsigned target)
+{
+	const struct target *t = q->targets[target];
+	int64_t most, settled;
+
+	if (t->wanted == 0)
+		return INT64_MAX;
+	if (clock_bad(q))
+		return q->now_ms + 10000;
+	most = t->wanted_since_ms + t->conf.settle_most_ms;
+	settled = q->now_ms + t->conf.settle_ms - t->settled_ms;
+	return t->settling && settled < most ? settled : most;
+}
+
+/* ---- a person's word ---- */
+
+int queue_judge_held(struct queue *q, struct queue_page *page, unsigned target,
+		     const struct id *user, bool approve)
+{
+	struct target *t = q->targets[target];
+	bool any = false;
+
+	q->page = page;
+	if (approve && !user && t->hold_all) {
+		t->hold_all = false;
+		guard_del(q, target, "hold_all");
+		any = true;
+	}
+	for (uint32_t i = 0; i < q->held.used; i++) {
+		struct held *h = held_at(q, i);
+
+		if (!h->op || h->target != target ||
+		    (user && !id_equal(&user_at(q, h->user)->id, user)))
+			continue;
+		any = true;
+		if (approve && h->phase != QUEUE_GRANTED)
+			grant(q, h);
+		else if (!approve && h->phase != QUEUE_HELD)
+			held_set(q, h, QUEUE_HELD);
+	}
+	return any ? 0 : -ENOENT;
+}

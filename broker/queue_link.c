@@ -1,0 +1,400 @@
+/* Remote ids, links, and who waits for the link of another user. */
+#include "queue_impl.h"
+
+#include <sodium.h>
+#include <string.h>
+
+/* ---- remote ids ---- */
+
+uint64_t rid_hash(const struct queue *q, struct slice rid)
+{
+	uint64_t hash;
+
+	crypto_shorthash((unsigned char *)&hash, (const unsigned char *)(rid.n ? rid.p : ""), rid.n,
+			 q->rid_key);
+	return hash;
+}
+
+bool rid_free(const struct queue *q, const struct ref *r, struct slice rid)
+{
+	uint32_t owner = rids_get(&q->targets[r->target]->rids, rid_hash(q, rid));
+
+	return owner == NONE || owner == r->user;
+}
+
+bool rid_claim(struct queue *q, const struct ref *r, struct slice rid)
+{
+	struct rids *rids = &q->targets[r->target]->rids;
+	uint64_t hash = rid_hash(q, rid);
+	uint32_t owner = rids_get(rids, hash);
+
+	if (owner == NONE) {
+		struct queue_effect *f = page_user_effect(q, QUEUE_PUT_RID, r);
+
+		f->rid = page_copy(q, rid);
+		rids_put(rids, hash, r->user);
+		return true;
+	}
+	return owner == r->user;
+}
+
+/* ---- links ---- */
+
+static void change_note(struct queue *q, const struct ref *r)
+{
+	struct target *t = q->targets[r->target];
+
+	if (!t->changes)
+		t->changes = mem_array(CHANGES, sizeof(*t->changes));
+	t->changes[t->changes_n++ % CHANGES] = (struct change){r->user, q->page->number};
+}
+
+bool link_changed_since(const struct queue *q, unsigned target, uint32_t user,
+			const struct queue_lease *dispatch)
+{
+	const struct target *t = q->targets[target];
+
+	if (dispatch->epoch != q->page->epoch || dispatch->page < q->loaded_page)
+		return true;
+	for (uint64_t i = t->changes_n; i-- > 0;) {
+		const struct change *c = &t->changes[i % CHANGES];
+
+		if (t->changes_n - i > CHANGES)
+			return true;
+		if (c->page <= dispatch->page)
+			return false;
+		if (c->user == user)
+			return true;
+	}
+	return false;
+}
+
+void link_change(struct queue *q, const struct ref *r, const struct link_news *news)
+{
+	struct queue_effect *f = page_user_effect(q, QUEUE_PUT_LINK, r);
+
+	r->e->link_revision++;
+	r->e->link_state = news->state & 7U;
+	r->e->has_rid = news->rid.n > 0;
+	f->rid = page_copy(q, news->rid);
+	f->memory = page_copy(q, news->memory);
+	f->link_state = news->state;
+	f->link_revision = r->e->link_revision;
+	change_note(q, r);
+	if (news->rid.n > 0)
+		waiters_wake(q, r, WAKE_OWED);
+}
+
+/* ---- waiters for one user's link ---- */
+
+static struct waiter *waiter_at(const struct queue *q, uint32_t i)
+{
+	return (struct waiter *)pool_at(&q->waiters, i);
+}
+
+static uint64_t of_hash_of(unsigned target, const struct id *of)
+{
+	return mix(id_hash(of) + target);
+}
+
+static uint64_t pair_hash_of(unsigned target, const struct id *of, uint32_t user)
+{
+	return mix(of_hash_of(target, of) ^ user);
+}
+
+static uint32_t *of_link(void *arg, uint32_t i)
+{
+	return &waiter_at(arg, i)->next;
+}
+
+static uint64_t of_hash(void *arg, uint32_t i)
+{
+	return of_hash_of(waiter_at(arg, i)->target, &waiter_at(arg, i)->of);
+}
+
+static uint32_t *pair_link(void *arg, uint32_t i)
+{
+	return &waiter_at(arg, i)->pair_next;
+}
+
+static uint64_t pair_hash(void *arg, uint32_t i)
+{
+	const struct waiter *w = waiter_at(arg, i);
+
+	return pair_hash_of(w->target, &w->of, w->user);
+}
+
+bool waiter_add(struct queue *q, const struct ref *r, const struct id *of, bool stored)
+{
+	const struct chain_of by_of = {of_link, of_hash, q}, by_pair = {pair_link, pair_hash, q};
+	uint32_t i = chain_head(&q->waiters_by_pair, pair_hash_of(r->target, of, r->user));
+	struct waiter *w;
+
+	for (; i != NONE; i = waiter_at(q, i)->pair_next) {
+		w = waiter_at(q, i);
+		if (w->user == r->user && w->target == r->target && w->stored == stored &&
+		    id_equal(&w->of, of))
+			return false;
+	}
+	i = pool_take(&q->waiters);
+	w = waiter_at(q, i);
+	w->user = r->user;
+	w->target = r->target;
+	w->stored = stored;
+	w->of = *of;
+	chain_add(&q->waiters_by_of, &by_of, i);
+	chain_add(&q->waiters_by_pair, &by_pair, i);
+	return true;
+}
+
+static void waiter_store(struct queue *q, const struct ref *r, const struct id *of, bool put)
+{
+	struct queue_effect *f = page_user_effect(q, put ? QUEUE_PUT_WAITER : QUEUE_DEL_WAITER, r);
+
+	f->of = *of;
+}
+
+static void waiter_end(struct queue *q, uint32_t i)
+{
+	const struct chain_of by_of = {of_link, of_hash, q}, by_pair = {pair_link, pair_hash, q};
+
+	chain_remove(&q->waiters_by_of, &by_of, i);
+	chain_remove(&q->waiters_by_pair, &by_pair, i);
+	pool_give(&q->waiters, i);
+}
+
+static void waiter_wake(struct queue *q, uint32_t i)
+{
+	struct waiter w = *waiter_at(q, i);
+	const struct rare *x;
+	struct ref r;
+
+	waiter_end(q, i);
+	if (w.stored && entry_find(q, w.target, w.user, &r)) {
+		waiter_store(q, &r, &w.of, false);
+		entry_cause(q, &r, CAUSE_OTHER);
+		return;
+	}
+	if (w.stored || !entry_find(q, w.target, w.user, &r))
+		return;
+	x = rare_get(q, &r);
+	if (r.e->state == QUEUE_PARKED && x && x->wait == WAIT_RID)
+		entry_cause(q, &r, CAUSE_OTHER | CAUSE_LIVE);
+}
+
+void waiters_wake(struct queue *q, const struct ref *r, enum wake_whom whom)
+{
+	struct id of = user_at(q, r->user)->id;
+	uint32_t i = chain_head(&q->waiters_by_of, of_hash_of(r->target, &of)), next;
+
+	for (; i != NONE; i = next) {
+		const struct waiter *w = waiter_at(q, i);
+
+		next = w->next;
+		if (w->target == r->target && w->stored == (whom == WAKE_OWED) &&
+		    id_equal(&w->of, &of))
+			waiter_wake(q, i);
+	}
+}
+
+static bool ref_came(const struct queue *q, unsigned target, const struct id *of,
+		     const struct queue_lease *dispatch)
+{
+	uint32_t user = user_find(q, of);
+	const struct entry *e = user == NONE ? NULL : entry_at(q, target, user);
+
+	return e && e->has_rid && link_changed_since(q, target, user, dispatch);
+}
+
+/* One that is parked or owed: true when the rid came after the dispatch, so that nobody will wake it. */
+static bool ref_wait(struct queue *q, const struct ref *r, const struct id *of,
+		     const struct queue_lease *dispatch)
+{
+	if (ref_came(q, r->target, of, dispatch))
+		return true;
+	if (waiter_add(q, r, of, true))
+		waiter_store(q, r, of, true);
+	return false;
+}
+
+void owed_take(struct queue *q, const struct ref *r, struct wire_list owed,
+	       const struct queue_lease *dispatch)
+{
+	struct wire_id record;
+
+	for (unsigned i = 0; i < LIST_MAX && wire_next_id(&owed, &record); i++) {
+		if (id_equal(&record.id, &user_at(q, r->user)->id))
+			continue;
+		if (ref_wait(q, r, &record.id, dispatch))
+			entry_cause(q, r, CAUSE_OTHER);
+	}
+}
+
+/* ---- what a parked one waits for ---- */
+
+static bool after(struct slice text, const char *prefix, struct slice *ret_rest)
+{
+	size_t n = strlen(prefix);
+
+	if (text.n <= n || memcmp(text.p, prefix, n) != 0)
+		return false;
+	*ret_rest = (struct slice){text.p + n, text.n - n};
+	return true;
+}
+
+static void list_wait(struct queue *q, const struct ref *r, enum wait_kind kind,
+		      const struct queue_lease *dispatch)
+{
+	struct target *t = q->targets[r->target];
+	struct wake *wake = kind == WAIT_NAME ? &t->name_wake : &t->seat_wake;
+	uint8_t bit = kind == WAIT_NAME ? LISTED_NAME : LISTED_SEAT;
+	struct rare *x = rare_need(q, r);
+
+	x->wait = (uint8_t)kind;
+	if (!(x->listed & bit))
+		ring_push(kind == WAIT_NAME ? &t->names : &t->seats, r->user);
+	x->listed |= bit;
+	if (kind == WAIT_SEAT && wake->next_ms <= q->now_ms)
+		wake->next_ms = q->now_ms + SEAT_WAKE_MS;
+	if (dispatch && (dispatch->epoch != q->page->epoch || wake->page > dispatch->page))
+		wake->changed = true;
+}
+
+/* The holder of a rid will be done again some day, or has been since the dispatch. */
+static bool rid_wait(struct queue *q, const struct ref *r, struct slice rid,
+		     const struct queue_lease *dispatch)
+{
+	uint32_t owner = rids_get(&q->targets[r->target]->rids, rid_hash(q, rid));
+
+	if (owner == NONE || owner == r->user) {
+		list_wait(q, r, WAIT_NAME, dispatch);
+		return false;
+	}
+	if (dispatch && link_changed_since(q, r->target, owner, dispatch))
+		return true;
+	waiter_add(q, r, &user_at(q, owner)->id, false);
+	rare_need(q, r)->wait = WAIT_RID;
+	return false;
+}
+
+bool wait_begin(struct queue *q, const struct ref *r, struct slice waits,
+		const struct queue_lease *dispatch)
+{
+	struct slice rest;
+	struct id of;
+
+	if (after(waits, "name:", &rest))
+		list_wait(q, r, WAIT_NAME, dispatch);
+	else if (after(waits, "seat:", &rest))
+		list_wait(q, r, WAIT_SEAT, dispatch);
+	else if (after(waits, "rid:", &rest))
+		return rid_wait(q, r, rest, dispatch);
+	else if (after(waits, "ref:", &rest) && id_parse(rest, &of) == 0) {
+		if (dispatch && ref_wait(q, r, &of, dispatch))
+			return true;
+		rare_need(q, r)->wait = WAIT_REF; /* at a load its waiter has a row of its own */
+	}
+	return false;
+}
+
+void wait_later(struct queue *q, const struct ref *r, struct slice waits)
+{
+	if (q->pending_n == q->pending_cap) {
+		q->pending_cap = q->pending_cap ? 2 * q->pending_cap : 16;
+		q->pending = mem_resize(q->pending, q->pending_cap * sizeof(*q->pending));
+	}
+	q->pending[q->pending_n++] = (struct pending_wait){r->user, r->target, slice_dup(waits)};
+}
+
+void wait_resolve(struct queue *q)
+{
+	for (size_t i = 0; i < q->pending_n; i++) {
+		struct ref r;
+
+		entry_find(q, q->pending[i].target, q->pending[i].user, &r);
+		if (r.e->state == QUEUE_PARKED)
+			wait_begin(q, &r, slice_of(q->pending[i].waits), NULL);
+		free_cleanup(&q->pending[i].waits);
+	}
+	free_cleanup(&q->pending);
+	q->pending = NULL;
+	q->pending_n = q->pending_cap = 0;
+}
+
+/* ---- names and seats ---- */
+
+static void changed(struct queue *q, struct wake *wake)
+{
+	wake->changed = true;
+	wake->page = q->page->number;
+}
+
+void ops_done(struct queue *q, unsigned target, struct slice ops)
+{
+	static const char *const frees[] = {"update", "rename", "disable", "delete", "restore"};
+	struct target *t = q->targets[target];
+
+	for (size_t i = 0; i < sizeof(frees) / sizeof(*frees); i++) {
+		if (text_has(ops, frees[i])) {
+			changed(q, &t->name_wake);
+			break;
+		}
+	}
+	if (text_has(ops, "licence_revoke") || text_has(ops, "delete"))
+		changed(q, &t->seat_wake);
+}
+
+static int64_t wake_at(const struct wake *wake, bool timed)
+{
+	if (wake->changed)
+		return wake->last_ms + NAME_WAKE_MS;
+	return timed ? wake->next_ms : INT64_MAX;
+}
+
+static void wake_list(struct queue *q, unsigned target, enum wait_kind kind)
+{
+	struct target *t = q->targets[target];
+	struct ring *ring = kind == WAIT_NAME ? &t->names : &t->seats;
+	struct wake *wake = kind == WAIT_NAME ? &t->name_wake : &t->seat_wake;
+	uint8_t bit = kind == WAIT_NAME ? LISTED_NAME : LISTED_SEAT;
+	uint32_t n = ring->n;
+
+	if (n == 0)
+		wake->changed = false;
+	if (n == 0 || q->now_ms < wake_at(wake, kind == WAIT_SEAT))
+		return;
+	for (unsigned i = 0; i < WAKE_STEP && n > 0; i++, n--) {
+		struct rare *x;
+		struct ref r;
+
+		entry_find(q, target, ring_pop(ring), &r);
+		x = rare_get(q, &r);
+		x->listed &= (uint8_t)~bit;
+		if (r.e->state == QUEUE_PARKED && x->wait == kind)
+			entry_cause(q, &r, CAUSE_OTHER | CAUSE_LIVE);
+		else
+			rare_trim(q, &r);
+	}
+	if (n > 0) {
+		q->more = true;
+		return;
+	}
+	wake->changed = false;
+	wake->last_ms = q->now_ms;
+	wake->next_ms = q->now_ms + SEAT_WAKE_MS;
+}
+
+void wakes_run(struct queue *q, unsigned target)
+{
+	wake_list(q, target, WAIT_NAME);
+	wake_list(q, target, WAIT_SEAT);
+}
+
+int64_t wakes_next(const struct queue *q, unsigned target)
+{
+	const struct target *t = q->targets[target];
+	int64_t names = t->names.n ? wake_at(&t->name_wake, false) : INT64_MAX;
+	int64_t seats = t->seats.n ? wake_at(&t->seat_wake, true) : INT64_MAX;
+
+	return names < seats ? names : seats;
+}
