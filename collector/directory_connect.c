@@ -21,6 +21,8 @@
 #define LDAP_PROTO_IPC 3
 #endif
 
+enum { MESSAGE_MAX = 64 << 20 }; /* four times ENTRY_MAX: an entry that is too large is refused alone */
+
 static const char *const step_names[] = {"resolve", "connect", "tls", "bind"};
 
 const char *directory_step_name(enum directory_step step)
@@ -161,7 +163,12 @@ static void set_options(const struct directory_conf *c, LDAP *ld)
 	int v3 = LDAP_VERSION3;
 	struct timeval net = timeval_of(c->network_timeout_ms);
 	struct timeval operation = timeval_of(c->operation_timeout_ms);
+	ber_len_t most = MESSAGE_MAX;
+	Sockbuf *buffer = NULL;
 
+	/* A message may lie about its length: libldap would allocate that much. */
+	if (ldap_get_option(ld, LDAP_OPT_SOCKBUF, &buffer) == LDAP_OPT_SUCCESS && buffer != NULL)
+		ber_sockbuf_ctrl(buffer, LBER_SB_OPT_SET_MAX_INCOMING, &most);
 	ldap_set_option(ld, LDAP_OPT_PROTOCOL_VERSION, &v3);
 	ldap_set_option(ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
 	ldap_set_option(ld, LDAP_OPT_RESTART, LDAP_OPT_OFF);
