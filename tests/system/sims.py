@@ -16,6 +16,7 @@ import os
 import pathlib
 import secrets
 import select
+import shutil
 import ssl
 import subprocess
 import time
@@ -298,3 +299,46 @@ class ScimSim(ScimCalls, Simulator):
     def _options(self):
         return ["--token-file", self.token_file, "--client-id", self.client_id,
                 "--client-secret-file", self.client_secret_file]
+
+
+def npm_install(name):
+    """Installs what tests/sims/NAME/package-lock.json says into tests/.cache, once; returns that directory."""
+    source, target = TESTS / "sims" / name, CACHE / name
+    stamp = target / "installed"
+    lock = (source / "package-lock.json").read_bytes()
+    if not stamp.exists() or stamp.read_bytes() != lock:
+        target.mkdir(parents=True, exist_ok=True)
+        for file in ("package.json", "package-lock.json"):
+            shutil.copy(source / file, target / file)
+        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=target, check=True,
+                       capture_output=True, timeout=300)
+        stamp.write_bytes(lock)
+    for program in source.glob("*.mjs"):
+        shutil.copy(program, target / program.name)
+    return target
+
+
+class Scimmy(ScimCalls, Service):
+    """The third-party SCIM server (scimmy-routers from npm): no ledger, no faults, but not ours."""
+
+    def __init__(self, directory, authority=None, port=0):
+        super().__init__(directory, authority)
+        self._wanted = port
+        self.token = "token-" + secrets.token_urlsafe(24)
+        self.token_file = self._secret_file("token", self.token)
+
+    def start(self):
+        program = npm_install("scimmy") / "server.mjs"
+        ports = self._launch(["node", program, self._wanted, self.cert, self.key, self.token_file], wait_s=60)
+        self.port = self._wanted = int(ports["https"])
+        return self
+
+    def dump(self):
+        """All users, page by page, sorted by externalId and userName like the simulator's."""
+        users, start = [], 1
+        while True:
+            page = self.call("GET", f"/Users?startIndex={start}&count=100").body
+            users += page.get("Resources", [])
+            start += len(page.get("Resources", []))
+            if start > page["totalResults"] or not page.get("Resources"):
+                return sorted(users, key=lambda user: (user.get("externalId", ""), user["userName"]))
