@@ -460,6 +460,5 @@ int64_t unix_now(const struct queue *q);
 void pause_put(struct queue *q, unsigned target, struct slice why);
 void walk_start(struct queue *q, unsigned target, unsigned walk);
 void walk_step(struct queue *q, unsigned target);
-bool text_has(struct slice words, const char *word); /* a word of a blank-separated list */
 
 #endif

@@ -323,6 +323,21 @@ void wait_resolve(struct queue *q)
 
 /* ---- names and seats ---- */
 
+/* A word of a blank-separated list? */
+static bool text_has(struct slice words, const char *word)
+{
+	size_t n = strlen(word), from = 0;
+
+	for (size_t i = 0; i <= words.n; i++) {
+		if (i < words.n && words.p[i] != ' ')
+			continue;
+		if (i - from == n && memcmp(words.p + from, word, n) == 0)
+			return true;
+		from = i + 1;
+	}
+	return false;
+}
+
 static void changed(struct queue *q, struct wake *wake)
 {
 	wake->changed = true;
