@@ -21,6 +21,7 @@ enum {
 	RECONNECT_MS = 100,
 	RECONNECT_MAX_MS = 2000,
 	FRAMES_MAX = 3,
+	CLOSE_WAIT_MS = 200,
 	HANDED_OVER = 4096, /* a larger body's memory goes over instead of being copied */
 	Z85_KEY = 40,
 };
@@ -505,12 +506,34 @@ struct bus *bus_dealer_new(struct loop *loop, const char *endpoint, const struct
 	return NULL;
 }
 
+/* zmq_close returns before the socket is gone: a connection that comes about meanwhile would still carry what waited.
+ * The end of its monitor says when it is gone; the wait is bounded, as a name look-up in ZeroMQ's thread has no end. */
+static void socket_drop_and_wait(struct bus *bus)
+{
+	static unsigned made;
+	void *monitor = zmq_socket(context, ZMQ_PAIR);
+	zmq_pollitem_t item = {.socket = monitor, .events = ZMQ_POLLIN};
+	char address[40];
+
+	snprintf(address, sizeof(address), "inproc://bus-%u", made++);
+	if (monitor && zmq_socket_monitor(bus->socket, address, ZMQ_EVENT_MONITOR_STOPPED) == 0 &&
+	    zmq_connect(monitor, address) == 0) {
+		socket_drop(bus);
+		zmq_poll(&item, 1, CLOSE_WAIT_MS);
+	}
+	socket_drop(bus);
+	if (monitor) {
+		set_int(monitor, ZMQ_LINGER, 0);
+		zmq_close(monitor);
+	}
+}
+
 void bus_reconnect(struct bus *bus)
 {
 	int rc;
 
 	assert(!bus->router);
-	socket_drop(bus);
+	socket_drop_and_wait(bus);
 	rc = dealer_connect(bus);
 	assert(rc == 0); /* the same call worked before */
 	(void)rc;
