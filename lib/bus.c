@@ -398,6 +398,7 @@ static struct bus *bus_new(struct loop *loop, bool router, bus_fn fn, void *arg)
 	return bus;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): seven parameters, as bus.h says */
 struct bus *bus_router_new(struct loop *loop, const char *const *endpoints, size_t n,
 			   const struct bus_keys *keys, bus_fn fn, void *arg, struct buf *why)
 {

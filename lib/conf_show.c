@@ -77,7 +77,7 @@ static void show_section_list(const struct conf_node *n, int depth, struct buf *
 		indent(out, depth);
 		buf_adds(out, "- ");
 		if (item.n > (size_t)(depth + 1) * INDENT + 1)
-			buf_adds(out, item.p + (depth + 1) * INDENT + 1);
+			buf_adds(out, item.p + (size_t)(depth + 1) * INDENT + 1);
 	}
 }
 

@@ -200,10 +200,11 @@ static void add_words(struct buf *out, const redisReply *reply)
 {
 	size_t n = reply->len < WHY_MAX ? (size_t)reply->len : WHY_MAX;
 
-	for (size_t i = 0; i < n; i++)
-		buf_addc(out, (unsigned char)reply->str[i] < 0x20 || reply->str[i] == 0x7f
-				      ? ' '
-				      : reply->str[i]);
+	for (size_t i = 0; i < n; i++) {
+		bool control = (unsigned char)reply->str[i] < 0x20 || reply->str[i] == 0x7f;
+
+		buf_addc(out, control ? (char)' ' : reply->str[i]);
+	}
 }
 
 /* A server's answer to AUTH is cut to its first word: nobody knows what it repeats. */
