@@ -201,9 +201,11 @@ static void add_words(struct buf *out, const redisReply *reply)
 	size_t n = reply->len < WHY_MAX ? (size_t)reply->len : WHY_MAX;
 
 	for (size_t i = 0; i < n; i++) {
-		bool control = (unsigned char)reply->str[i] < 0x20 || reply->str[i] == 0x7f;
+		char c = reply->str[i];
 
-		buf_addc(out, control ? (char)' ' : reply->str[i]);
+		if ((unsigned char)c < 0x20 || c == 0x7f)
+			c = ' ';
+		buf_addc(out, c);
 	}
 }
 
