@@ -70,7 +70,7 @@
  *
  * held_ls {"target"?,"most"?} ->
  *   {"held":[{"target":"m365","user":USER,"op":"disable","what":"","phase":"wanted"|"granted"|"held","since":TIME}],
- *    "holds":[{"source":"corp","kind":"group","name":"staff","was":100,"now":3,"since":TIME}], "more":false}
+ *    "holds":[{"source":"corp","kind":"group","name":"staff","was":100,"now":3,"since":TIME,"confirmed":false}], "more":false}
  *
  * confirm_hold {"source","kind":"group"|"source","name"} -> {"changed":1}
  *   a person's word that the shrunken group (or source) is right as it is.

@@ -16,6 +16,10 @@ struct store_conf {
 	bool fsync_always; /* refuse to start when the server says otherwise */
 	int replicas;	   /* WAIT for so many before a page counts */
 	int64_t active_ttl_ms;
+	int64_t log_entries; /* the provisioning log keeps about so many; 0: the default */
+	/* Names by the engine's index (the order of queue_target_add and queue_source_add); borrowed. */
+	const char *const *targets, *const *sources;
+	size_t targets_n, sources_n;
 };
 
 enum store_state {
@@ -39,14 +43,16 @@ struct store_task {
 
 struct store_host {
 	void *arg;
-	/* READY: everything was loaded through the queue given to store_become(); lost_tail and
-	 * emptied as for queue_loaded(). Any other state: every page under way has failed, the
-	 * engine must be dropped. */
+	/* READY: everything was loaded through the queue that fresh() gave; lost_tail and emptied as
+	 * for queue_loaded(). Any other state: every page under way has failed and is the host's to
+	 * free, the engine must be dropped. Called when the state or its reason changes. */
 	void (*state)(void *arg, enum store_state state, const char *why, bool lost_tail,
 		      bool emptied);
 	/* A new, empty engine for a load: called when this broker has become active (epoch is set).
 	 */
 	struct queue *(*fresh)(void *arg, struct wire_epoch epoch);
+	/* During a load, before state(READY): the configuration hash that conf:TARGET holds. May be NULL. */
+	void (*stored_conf)(void *arg, unsigned target, const struct fp *config);
 	/* The page is on disk (and on replicas): its answers may go. In the order of store_write().
 	 * The page is the host's again. */
 	void (*written)(void *arg, struct queue_page *page, const struct store_task *tasks,
@@ -60,6 +66,16 @@ void store_free(struct store *s);
  * than ours means that we were replaced, unless `active` is still ours: then a higher one is taken.
  */
 void store_epoch_seen(struct store *s, uint64_t number);
+enum { STORE_EPOCH_BITS = 52 }; /* a number beyond that is nobody's: refuse the frame */
+/* What was lost can matter no more (no source is distrusted): the server's run_id is recorded, so that the next load
+ * says lost_tail false if it is still the same. Until then every load says lost_tail. Idempotent. */
+void store_settled(struct store *s);
+/* Gives the realm up, for a clean end: fn when `active` is gone, or at once when Redis is away. */
+void store_release(struct store *s, loop_fn fn, void *arg);
+enum store_state store_state(const struct store *s);
+const char *store_why(const struct store *s);
+uint64_t store_quarantined(const struct store *s); /* foreign or broken records set aside */
+int64_t store_clock_off_ms(const struct store *s); /* our clock minus Redis', as last heard */
 struct wire_epoch store_epoch(const struct store *s);
 uint64_t store_next_page(struct store *s); /* number for the next queue_page_begin */
 /* Hands the page over; written() comes later, or state() if it failed. */
@@ -74,13 +90,15 @@ void store_known(struct store *s, const struct id *ids, size_t n, store_known_fn
 typedef void (*store_cursor_fn)(void *arg, bool ok, struct slice cookie, struct slice server,
 				struct fp config);
 void store_cursor(struct store *s, const char *source, store_cursor_fn fn, void *arg);
-/* Everything of one user, of a target's stuck or held, of the log's newest n lines: as JSON text.
- */
+/* As JSON text: everything of one user (admin.h user_show; empty when there is none), a target's stuck users
+ * [{"user","stuck":{…}}], its held operations [{"user","op","what","phase","since"}], the log's newest lines. */
 typedef void (*store_text_fn)(void *arg, bool ok, struct slice json);
 void store_user_json(struct store *s, const struct id *id, store_text_fn fn, void *arg);
 void store_stuck_json(struct store *s, const char *target, size_t most, store_text_fn fn,
 		      void *arg);
 void store_held_json(struct store *s, const char *target, size_t most, store_text_fn fn, void *arg);
+/* Holds of a source (group or source shrank): {field: text} as the engine wrote them. */
+void store_holds_json(struct store *s, const char *source, store_text_fn fn, void *arg);
 void store_log_json(struct store *s, size_t most, store_text_fn fn, void *arg);
 
 #endif

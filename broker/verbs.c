@@ -1,0 +1,553 @@
+#include "admin_impl.h"
+#include "clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STEP = 500 }; /* users that one page takes of a request for many */
+
+/* ---- what verbs share ---- */
+
+static const struct store_conf *names(const struct request *r)
+{
+	return &session_conf(r->session)->turn.store;
+}
+
+static struct turn *turn(const struct request *r)
+{
+	return session_turn(r->session);
+}
+
+static struct store *store(const struct request *r)
+{
+	return turn_store(turn(r));
+}
+
+static void unavailable(struct request *r)
+{
+	const char *why = store_why(store(r));
+
+	request_failed(r, "unavailable", *why ? why : "the store is away");
+}
+
+/* False: answered. */
+static bool ready(struct request *r)
+{
+	if (turn_queue(turn(r)))
+		return true;
+	unavailable(r);
+	return false;
+}
+
+static bool get_target(struct request *r, unsigned *ret)
+{
+	const char *name = json_text(r->json, "target");
+	unsigned target;
+
+	if (!name) {
+		request_failed(r, "bad_request", "target is missing");
+		return false;
+	}
+	target = queue_target_named(turn_queue(turn(r)), slice_of(name));
+	if (target >= names(r)->targets_n) {
+		request_failed(r, "not_found", "no such target");
+		return false;
+	}
+	*ret = target;
+	return true;
+}
+
+static bool get_user(struct request *r, struct id *ret)
+{
+	const char *text = json_text(r->json, "user");
+
+	if (text && id_parse(slice_of(text), ret) == 0)
+		return true;
+	request_failed(r, "bad_request", text ? "user is not an id" : "user is missing");
+	return false;
+}
+
+/* One target, or all of them. */
+static bool get_targets(struct request *r)
+{
+	r->last = (unsigned)names(r)->targets_n;
+	if (!cJSON_HasObjectItem(r->json, "target"))
+		return true;
+	if (!get_target(r, &r->target))
+		return false;
+	r->last = r->target + 1;
+	return true;
+}
+
+static bool get_most(struct request *r)
+{
+	int64_t most = json_int(r->json, "most", ADMIN_MOST_DEFAULT);
+
+	if (most < 1 || most > ADMIN_MOST) {
+		request_failed(r, "bad_request", "most must be 1 to 10000");
+		return false;
+	}
+	r->most = (size_t)most;
+	return true;
+}
+
+static void changed(struct request *r)
+{
+	cJSON *result = cJSON_CreateObject();
+
+	cJSON_AddNumberToObject(result, "changed", (double)r->changed);
+	cJSON_AddBoolToObject(result, "more", r->more);
+	request_done(r, result);
+}
+
+/* The page with the change is on disk, or lost. */
+static void written(void *arg, bool ok)
+{
+	struct request *r = arg;
+
+	if (ok)
+		changed(r);
+	else
+		request_failed(r, "failed", "the page was lost before it was on disk: ask again");
+}
+
+static void changed_one(struct request *r, int rc, const char *missing)
+{
+	if (rc < 0) {
+		request_failed(r, "not_found", missing);
+		return;
+	}
+	r->changed = 1;
+	turn_then(turn(r), written, r);
+}
+
+static cJSON *parsed(struct slice json)
+{
+	return json.n > 0 ? json_parse(json, NULL) : NULL;
+}
+
+/* ---- show ---- */
+
+static void status(struct request *r)
+{
+	request_done(r, session_status(r->session));
+}
+
+static void queue(struct request *r)
+{
+	cJSON *result;
+
+	if (!ready(r))
+		return;
+	result = session_queue(r->session, slice_of(json_text(r->json, "target")));
+	if (result)
+		request_done(r, result);
+	else
+		request_failed(r, "not_found", "no such target");
+}
+
+static void user_read(void *arg, bool ok, struct slice json)
+{
+	struct request *r = arg;
+	cJSON *user = parsed(json);
+
+	if (user)
+		request_done(r, user);
+	else if (ok && json.n == 0)
+		request_failed(r, "not_found", "no such user");
+	else
+		unavailable(r);
+}
+
+static void user_show(struct request *r)
+{
+	struct id id;
+
+	if (get_user(r, &id))
+		store_user_json(store(r), &id, user_read, r);
+}
+
+static void log_read(void *arg, bool ok, struct slice json)
+{
+	struct request *r = arg;
+	cJSON *lines = parsed(json), *result;
+
+	if (!ok || !lines) {
+		cJSON_Delete(lines);
+		unavailable(r);
+		return;
+	}
+	result = cJSON_CreateObject();
+	cJSON_AddItemToObject(result, "lines", lines);
+	request_done(r, result);
+}
+
+static void show_log(struct request *r)
+{
+	if (get_most(r))
+		store_log_json(store(r), r->most, log_read, r);
+}
+
+/* ---- lists: target by target ---- */
+
+static size_t room(const struct request *r)
+{
+	return r->most - (size_t)cJSON_GetArraySize(r->list);
+}
+
+/* {"user","stuck":{kind, reason…}} becomes one flat object with its target. */
+static void list_stuck(struct request *r, cJSON *row)
+{
+	cJSON *stuck = cJSON_DetachItemFromObjectCaseSensitive(row, "stuck");
+	const char *kind = json_text(stuck, "kind");
+
+	if (!kind || strcmp(kind, r->kind) != 0) {
+		cJSON_Delete(stuck);
+		cJSON_Delete(row);
+		return;
+	}
+	if (room(r) == 0) {
+		r->more = true;
+		cJSON_Delete(stuck);
+		cJSON_Delete(row);
+		return;
+	}
+	cJSON_AddStringToObject(row, "target", names(r)->targets[r->target]);
+	while (stuck->child) {
+		cJSON *field = cJSON_DetachItemViaPointer(stuck, stuck->child);
+
+		cJSON_AddItemToObject(row, field->string, field);
+	}
+	cJSON_Delete(stuck);
+	cJSON_AddItemToArray(r->list, row);
+}
+
+static void list_end(struct request *r, const char *name)
+{
+	cJSON *result = cJSON_CreateObject();
+
+	cJSON_AddItemToObject(result, name, r->list);
+	r->list = NULL;
+	if (r->holds)
+		cJSON_AddItemToObject(result, "holds", r->holds);
+	r->holds = NULL;
+	cJSON_AddBoolToObject(result, "more", r->more);
+	request_done(r, result);
+}
+
+static void next_stuck(struct request *r);
+
+static void stuck_read(void *arg, bool ok, struct slice json)
+{
+	struct request *r = arg;
+	cJSON *rows = parsed(json);
+
+	if (!ok || !rows) {
+		cJSON_Delete(rows);
+		unavailable(r);
+		return;
+	}
+	while (rows->child)
+		list_stuck(r, cJSON_DetachItemViaPointer(rows, rows->child));
+	cJSON_Delete(rows);
+	r->target++;
+	next_stuck(r);
+}
+
+static void next_stuck(struct request *r)
+{
+	if (r->target < r->last)
+		/* Dead and parked share the hash: all are looked at. */
+		store_stuck_json(store(r), names(r)->targets[r->target], ADMIN_MOST, stuck_read, r);
+	else
+		list_end(r, "users");
+}
+
+static void list_kind(struct request *r, const char *kind)
+{
+	if (!ready(r) || !get_most(r) || !get_targets(r))
+		return;
+	r->kind = kind;
+	r->list = cJSON_CreateArray();
+	next_stuck(r);
+}
+
+static void dead_ls(struct request *r)
+{
+	list_kind(r, "dead");
+}
+
+static void parked_ls(struct request *r)
+{
+	list_kind(r, "parked");
+}
+
+static void next_held(struct request *r);
+
+static void held_read(void *arg, bool ok, struct slice json)
+{
+	struct request *r = arg;
+	cJSON *rows = parsed(json);
+
+	if (!ok || !rows) {
+		cJSON_Delete(rows);
+		unavailable(r);
+		return;
+	}
+	while (rows->child) {
+		cJSON *row = cJSON_DetachItemViaPointer(rows, rows->child);
+
+		if (room(r) == 0) {
+			r->more = true;
+			cJSON_Delete(row);
+			continue;
+		}
+		cJSON_AddStringToObject(row, "target", names(r)->targets[r->target]);
+		cJSON_AddItemToArray(r->list, row);
+	}
+	cJSON_Delete(rows);
+	r->target++;
+	next_held(r);
+}
+
+/* Fields of guard:SOURCE are "hold:KIND:NAME" with JSON {was, now, …} as the engine wrote it. */
+static void list_hold(struct request *r, const char *source, const cJSON *field)
+{
+	cJSON *hold = cJSON_IsString(field) ? json_parse(slice_of(field->valuestring), NULL) : NULL;
+	const char *name = field->string;
+	int64_t since = json_int(hold, "since", 0);
+	char at[CLOCK_RFC3339];
+
+	if (strncmp(name, "hold:", 5) != 0 || !name[5] || name[6] != ':') {
+		cJSON_Delete(hold);
+		return;
+	}
+	if (!cJSON_IsObject(hold)) {
+		cJSON_Delete(hold);
+		hold = cJSON_CreateObject();
+	}
+	cJSON_AddStringToObject(hold, "source", source);
+	clock_rfc3339(since, at);
+	cJSON_DeleteItemFromObjectCaseSensitive(hold, "since");
+	cJSON_AddStringToObject(hold, "since", at);
+	cJSON_DeleteItemFromObjectCaseSensitive(hold, "kind");
+	cJSON_AddStringToObject(hold, "kind", name[5] == '1' ? "source" : "group");
+	cJSON_DeleteItemFromObjectCaseSensitive(hold, "name");
+	cJSON_AddStringToObject(hold, "name", name + 7);
+	cJSON_AddItemToArray(r->holds, hold);
+}
+
+static void holds_read(void *arg, bool ok, struct slice json)
+{
+	struct request *r = arg;
+	cJSON *fields = parsed(json);
+	const cJSON *field;
+
+	if (!ok || !fields) {
+		cJSON_Delete(fields);
+		unavailable(r);
+		return;
+	}
+	cJSON_ArrayForEach (field, fields)
+		list_hold(r, names(r)->sources[r->source], field);
+	cJSON_Delete(fields);
+	r->source++;
+	next_held(r);
+}
+
+static void next_held(struct request *r)
+{
+	if (r->target < r->last)
+		store_held_json(store(r), names(r)->targets[r->target], r->most + 1, held_read, r);
+	else if (r->source < names(r)->sources_n)
+		store_holds_json(store(r), names(r)->sources[r->source], holds_read, r);
+	else
+		list_end(r, "held");
+}
+
+static void held_ls(struct request *r)
+{
+	if (!ready(r) || !get_most(r) || !get_targets(r))
+		return;
+	r->list = cJSON_CreateArray();
+	r->holds = cJSON_CreateArray();
+	next_held(r);
+}
+
+/* ---- changes ---- */
+
+typedef int (*change_fn)(struct queue *q, struct queue_page *page, unsigned target,
+			 const struct id *user);
+
+static change_fn change_of(const struct request *r)
+{
+	return strcmp(json_text(r->json, "verb"), "dead_drop") == 0 ? queue_drop : queue_retry;
+}
+
+/* A page of them, then the next when it is on disk. */
+static void next_dead(void *arg, bool ok)
+{
+	struct request *r = arg;
+	change_fn change = change_of(r);
+	size_t n = (size_t)cJSON_GetArraySize(r->list), end = r->at + STEP;
+	struct id id;
+
+	if (!ok || !turn_queue(turn(r))) {
+		request_failed(r, "failed", "Redis went away: ask again");
+		return;
+	}
+	if (r->at >= n) {
+		changed(r);
+		return;
+	}
+	for (; r->at < n && r->at < end; r->at++) {
+		const char *user = json_text(cJSON_GetArrayItem(r->list, (int)r->at), "user");
+
+		if (user && id_parse(slice_of(user), &id) == 0 &&
+		    change(turn_queue(turn(r)), turn_page(turn(r)), r->target, &id) == 0)
+			r->changed++;
+	}
+	turn_then(turn(r), next_dead, r);
+}
+
+static void dead_read(void *arg, bool ok, struct slice json)
+{
+	struct request *r = arg;
+	cJSON *rows = parsed(json);
+
+	if (!ok || !rows) {
+		cJSON_Delete(rows);
+		unavailable(r);
+		return;
+	}
+	while (rows->child)
+		list_stuck(r, cJSON_DetachItemViaPointer(rows, rows->child));
+	cJSON_Delete(rows);
+	r->more = r->more || room(r) == 0;
+	next_dead(r, true);
+}
+
+static void dead_change(struct request *r)
+{
+	struct id id;
+
+	if (!ready(r) || !get_target(r, &r->target))
+		return;
+	if (json_true(r->json, "all", false)) {
+		r->kind = "dead";
+		r->most = ADMIN_MOST;
+		r->list = cJSON_CreateArray();
+		store_stuck_json(store(r), names(r)->targets[r->target], ADMIN_MOST, dead_read, r);
+		return;
+	}
+	if (!get_user(r, &id))
+		return;
+	changed_one(r, change_of(r)(turn_queue(turn(r)), turn_page(turn(r)), r->target, &id),
+		    "no such user there, or not dead");
+}
+
+static void next_resync(void *arg, bool ok)
+{
+	struct request *r = arg;
+	struct id id;
+	size_t n = 0;
+
+	if (!ok || !turn_queue(turn(r))) {
+		request_failed(r, "failed", "Redis went away: ask again");
+		return;
+	}
+	while (n < STEP && r->source < names(r)->sources_n) {
+		if (!queue_walk(turn_queue(turn(r)), r->source, &r->walk, &id)) {
+			r->source++;
+			r->walk = 0;
+			continue;
+		}
+		n++;
+		if (queue_resync(turn_queue(turn(r)), turn_page(turn(r)), r->target, &id) == 0)
+			r->changed++;
+	}
+	if (n == 0)
+		changed(r);
+	else
+		turn_then(turn(r), next_resync, r);
+}
+
+static void resync(struct request *r)
+{
+	struct id id;
+
+	if (!ready(r) || !get_target(r, &r->target))
+		return;
+	if (!cJSON_HasObjectItem(r->json, "user")) {
+		next_resync(r, true);
+		return;
+	}
+	if (get_user(r, &id))
+		changed_one(r,
+			    queue_resync(turn_queue(turn(r)), turn_page(turn(r)), r->target, &id),
+			    "no such user at that target");
+}
+
+static void set_pause(struct request *r)
+{
+	bool paused = strcmp(json_text(r->json, "verb"), "pause") == 0;
+	const char *why = json_text(r->json, "why");
+
+	if (!ready(r) || !get_target(r, &r->target))
+		return;
+	changed_one(r,
+		    queue_set_pause(turn_queue(turn(r)), turn_page(turn(r)), r->target, paused,
+				    slice_of(why)),
+		    "no such target");
+}
+
+static void confirm_hold(struct request *r)
+{
+	const char *source = json_text(r->json, "source"), *kind = json_text(r->json, "kind");
+	const char *name = json_text(r->json, "name");
+	unsigned index;
+
+	if (!ready(r))
+		return;
+	if (!source || !kind || !name ||
+	    (strcmp(kind, "group") != 0 && strcmp(kind, "source") != 0)) {
+		request_failed(r, "bad_request",
+			       "source, kind (group or source) and name are needed");
+		return;
+	}
+	index = queue_source_named(turn_queue(turn(r)), slice_of(source));
+	if (index >= names(r)->sources_n) {
+		request_failed(r, "not_found", "no such source");
+		return;
+	}
+	changed_one(r,
+		    queue_confirm(turn_queue(turn(r)), turn_page(turn(r)), index, kind[0] == 's',
+				  slice_of(name)),
+		    "nothing of that name is held");
+}
+
+/* ---- the table ---- */
+
+static const struct {
+	const char *verb;
+	void (*fn)(struct request *r);
+} verbs[] = {
+	{"status", status},	    {"queue", queue},	      {"user_show", user_show},
+	{"dead_ls", dead_ls},	    {"parked_ls", parked_ls}, {"dead_retry", dead_change},
+	{"dead_drop", dead_change}, {"held_ls", held_ls},     {"confirm_hold", confirm_hold},
+	{"resync", resync},	    {"pause", set_pause},     {"resume", set_pause},
+	{"log", show_log},
+};
+
+bool verbs_call(struct request *r, const char *verb)
+{
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strcmp(verbs[i].verb, verb) != 0)
+			continue;
+		verbs[i].fn(r);
+		return true;
+	}
+	return false;
+}
