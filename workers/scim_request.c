@@ -1,9 +1,9 @@
 /* Operations as SCIM requests: RFC 7644 3.3 (create), 3.4 (read, filter, paging), 3.5.1 PUT, 3.5.2 PATCH, 3.6 DELETE,
  * 3.7 bulk, 3.14 versions. */
+#include "password.h"
 #include "scim_own.h"
 
 #include <errno.h>
-#include <sodium.h>
 #include <string.h>
 
 #define ACCEPT "application/scim+json, application/json"
@@ -158,22 +158,14 @@ static void add_schemas(cJSON *nested)
 	cJSON_AddItemToObject(nested, "schemas", list);
 }
 
-/* A password that nobody knows, for services that want one: 8 characters of each class that policies ask for. */
 static void add_password(cJSON *nested)
 {
-	static const char *const classes[] = {"abcdefghijkmnopqrstuvwxyz",
-					      "ABCDEFGHJKLMNPQRSTUVWXYZ", "23456789", "!#%*+-=?@_"};
-	char text[33];
+	char text[PASSWORD_LENGTH + 1];
 
-	for (size_t i = 0; i < sizeof(text) - 1; i++) {
-		const char *of = classes[i % 4];
-
-		text[i] = of[randombytes_uniform((uint32_t)strlen(of))];
-	}
-	text[sizeof(text) - 1] = '\0';
+	password_random(text);
 	cJSON_DeleteItemFromObject(nested, "password");
 	cJSON_AddStringToObject(nested, "password", text);
-	sodium_memzero(text, sizeof(text));
+	secret_wipe(text, sizeof(text));
 }
 
 static cJSON *create_body(const struct target *t, const struct target_op *op)
