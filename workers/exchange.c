@@ -10,8 +10,7 @@
 #include <uuid/uuid.h>
 
 enum {
-	LINGER_MS =
-		4, /* a part-filled batch waits so long while others of its lane are under way */
+	LINGER_MS = 4,	/* a part-filled batch waits so long when more is to come */
 	SHORTEST_MS = 5 /* no request is begun with less time than this */
 };
 
@@ -24,6 +23,7 @@ struct exchange {
 	struct parcel *flying, *spare;
 	int64_t silent_until_ms; /* Retry-After of somebody's answer */
 	unsigned streak;
+	int expected;
 	bool fresh, asking;
 };
 
@@ -133,6 +133,11 @@ static void queue_last(struct exchange *x, struct exchange_job *job)
 	*x->end = job;
 	x->end = &job->next;
 	loop_after_ask(x->flush);
+}
+
+void exchange_expect(struct exchange *x, int more)
+{
+	x->expected += more;
 }
 
 void exchange_submit(struct exchange *x, struct exchange_job *job)
@@ -448,7 +453,7 @@ static void ship_all(struct exchange *x, const char *bearer)
 		int64_t age = now - p->jobs[0]->queued_ms;
 
 		if (p->shared && p->n < p->jobs[0]->most && age < LINGER_MS &&
-		    lane_busy(x, p->lane)) {
+		    (x->expected > 0 || lane_busy(x, p->lane))) {
 			for (size_t i = 0; i < p->n; i++)
 				put_back(x, p->jobs[i]);
 			parcel_land(p);
@@ -533,4 +538,24 @@ void exchange_raw(struct exchange *x, const struct target_request *request, exch
 	p->next = x->raws;
 	x->raws = p;
 	loop_after_ask(x->flush);
+}
+
+static void ignore(void *arg, int rc, const char *why, const struct http_response *response)
+{
+	(void)arg;
+	(void)rc;
+	(void)why;
+	(void)response;
+}
+
+void exchange_raw_cancel(struct exchange *x, void *arg)
+{
+	for (struct parcel *p = x->raws; p; p = p->next) {
+		if (p->raw_arg == arg)
+			p->raw = ignore;
+	}
+	for (struct parcel *p = x->flying; p; p = p->next) {
+		if (p->raw && p->raw_arg == arg)
+			p->raw = ignore;
+	}
 }

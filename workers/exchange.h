@@ -50,6 +50,8 @@ struct exchange_job {
 
 struct exchange *exchange_new(const struct exchange_conf *conf) MUST_CHECK;
 void exchange_free(struct exchange *x); /* open jobs end without a call */
+/* So many more (or fewer) tasks will soon have an operation: a part-filled batch waits a few ms for them. */
+void exchange_expect(struct exchange *x, int more);
 void exchange_submit(struct exchange *x, struct exchange_job *job);
 
 /* One request outside of any task (check, list): token, origin and replay as above, no judgement. rc -EACCES, -EAGAIN,
@@ -58,5 +60,6 @@ typedef void (*exchange_raw_fn)(void *arg, int rc, const char *why,
 				const struct http_response *response);
 void exchange_raw(struct exchange *x, const struct target_request *request, exchange_raw_fn fn,
 		  void *arg);
+void exchange_raw_cancel(struct exchange *x, void *arg); /* goes on, but calls nobody */
 
 #endif

@@ -41,6 +41,7 @@ void task_move(struct task *t, enum task_state to)
 		log_text(&l, "to", task_state_name(to));
 		log_end(&l);
 	}
+	exchange_expect(t->desk->exchange, (to == TASK_NOTING) - (t->state == TASK_NOTING));
 	t->state = to;
 }
 

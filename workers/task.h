@@ -39,6 +39,7 @@ struct task_desk {
 	enum task_leave leave;
 	int64_t delete_after_ms;
 	bool create;
+	struct fp options; /* hash of the driver's own options: part of every fingerprint */
 	/* To the broker. report ends the task: it is freed after the call. */
 	void *arg;
 	void (*note)(void *arg, const struct wire_note *note);

@@ -32,6 +32,7 @@ static void fingerprint(struct task *t)
 	CLEANUP(buf_cleanup) struct buf text = {0};
 
 	buf_addf(&text, "%s\n%s\n%s\n", t->desk->driver->name, t->desk->driver->version, stage(t));
+	buf_add(&text, t->desk->options.b, sizeof(t->desk->options.b));
 	for (size_t i = 0; !t->left && i < t->refs_n; i++)
 		buf_addf(&text, "%s=%s\n", t->refs[i].name, t->refs[i].rid);
 	json_canonical(t->document, &text);

@@ -1,0 +1,29 @@
+/* One worker process: the parts made from the configuration, the test of the connection, the broker's session, and the
+ * orderly end. */
+#ifndef DIRPIPE_WORKER_H
+#define DIRPIPE_WORKER_H
+
+#include "conf.h"
+#include "loop.h"
+#include "probe.h"
+
+struct worker;
+
+/* Makes everything that needs no network. instance: "m365" or "m365-2", for logs and the broker's lists. conf outlives it. NULL:
+ * every error stands in errors, a line each. */
+struct worker *worker_new(struct loop *loop, const struct conf *conf, const char *target,
+			  const char *instance, struct buf *errors) MUST_CHECK;
+void worker_free(struct worker *w);
+
+/* Tests the connection until it works, then takes work. ended is called once after worker_stop. Negative with why: the
+ * broker's endpoint is no good. */
+int worker_start(struct worker *w, loop_fn ended, void *arg, struct buf *why) MUST_CHECK;
+/* No new work; what is at work ends or is left after WORKER_DRAIN_MS; then LEAVE. */
+enum { WORKER_DRAIN_MS = 8000 };
+void worker_stop(struct worker *w);
+
+/* For `--check` and `--list`, before or without worker_start. */
+void worker_check(struct worker *w, probe_say_fn say, probe_checked_fn done, void *arg);
+void worker_list(struct worker *w, probe_account_fn take, probe_listed_fn done, void *arg);
+
+#endif
