@@ -87,7 +87,7 @@ class User:
         self.record = record
         self.id = str(uuid.UUID(bytes=record["id"]))
         self.gone = bool(record["gone"])
-        self.targets = [r["name"].decode() for r in record["in"]]
+        self.targets = [r["text"].decode() for r in record["in"]]
         self.refs = {r["name"].decode(): str(uuid.UUID(bytes=r["id"])) for r in record["refs"]}
         self.snapshot = json.loads(record["snapshot"]) if record["snapshot"] else {}
         self.version = 1
