@@ -132,21 +132,22 @@ bool join_value(const struct join *j, size_t i, const struct snapshot *s, struct
 	return out->n > 0;
 }
 
-enum join_outcome join_judge(const struct join *j, size_t i, const struct target_driver *driver,
-			     const struct target *t, const struct target_key *key,
-			     const struct target_answer *answer, size_t *ret_index)
+enum join_outcome join_judge(const struct join *j, size_t i, const struct join_hits *hits,
+			     size_t *ret_index)
 {
-	size_t hits = 0, hit = 0;
+	const struct target_answer *answer = hits->answer;
+	struct target_key key = {j->rules[i].remote, hits->value};
+	size_t n = 0, hit = 0;
 
 	for (size_t k = 0; k < answer->accounts_n; k++) {
-		if (!driver->matches(t, answer->accounts[k].json, key))
+		if (!hits->driver->matches(hits->target, answer->accounts[k].json, &key))
 			continue;
 		hit = k;
-		hits++;
+		n++;
 	}
-	if (hits == 0)
+	if (n == 0)
 		return JOIN_NONE;
-	if (hits > 1)
+	if (n > 1)
 		return JOIN_AMBIGUOUS;
 	*ret_index = hit;
 	if (j->rules[i].soft)

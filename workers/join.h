@@ -32,9 +32,14 @@ enum join_outcome {
 	JOIN_PRIVILEGED, /* a soft rule's hit holds a privileged role: park */
 	JOIN_OUTCOMES
 };
-/* Judges the hits of rule i; those that the driver says do not match the key are not counted. */
-enum join_outcome join_judge(const struct join *j, size_t i, const struct target_driver *driver,
-			     const struct target *t, const struct target_key *key,
-			     const struct target_answer *answer, size_t *ret_index);
+/* Judges the hits of rule i for that value; those that the driver says do not match it are not counted. */
+struct join_hits {
+	const struct target_driver *driver;
+	const struct target *target;
+	const char *value;
+	const struct target_answer *answer;
+};
+enum join_outcome join_judge(const struct join *j, size_t i, const struct join_hits *hits,
+			     size_t *ret_index);
 
 #endif

@@ -113,9 +113,9 @@ static void on_found(void *arg, struct exchange_job *job, struct exchange_outcom
 		return;
 	}
 	struct target_account *accounts = o->answer->accounts;
+	struct join_hits hits = {t->desk->driver, t->desk->target, t->key.p, o->answer};
 
-	switch (join_judge(t->desk->join, t->rule, t->desk->driver, t->desk->target, &t->own.key,
-			   o->answer, &hit)) {
+	switch (join_judge(t->desk->join, t->rule, &hits, &hit)) {
 	case JOIN_NONE:
 		task_find_from(t, t->rule + 1, t->alone);
 		break;

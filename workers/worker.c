@@ -415,7 +415,6 @@ static void on_step(void *arg, bool ok, const char *step, const char *text)
 	if (ok)
 		return;
 	l = log_begin(LOG_WARN_, "DP-3201", "the target cannot be used yet");
-	log_text(&l, "target", w->target_name);
 	log_text(&l, "step", step);
 	log_text(&l, "reason", text);
 	log_end(&l);

@@ -91,11 +91,11 @@ static void judgement(void **state)
 	};
 	struct buf errors = {0};
 	struct join *j = join_of(rules, 2, &errors);
-	struct target_key key = {"k", "a"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct target_answer answer = {0};
+		struct join_hits hits = {&driver, NULL, "a", &answer};
 		size_t index = 0;
 
 		for (const char *p = rows[i].hits; *p; p++) {
@@ -106,11 +106,9 @@ static void judgement(void **state)
 			cJSON_AddStringToObject(a->json, "k", value);
 			a->privileged = *p == '!';
 		}
-		assert_int_equal(join_judge(j, 0, &driver, NULL, &key, &answer, &index),
-				 rows[i].hard);
+		assert_int_equal(join_judge(j, 0, &hits, &index), rows[i].hard);
 		assert_int_equal(index, rows[i].index);
-		assert_int_equal(join_judge(j, 1, &driver, NULL, &key, &answer, &index),
-				 rows[i].soft);
+		assert_int_equal(join_judge(j, 1, &hits, &index), rows[i].soft);
 		for (size_t k = 0; k < answer.accounts_n; k++)
 			target_account_done(&answer.accounts[k]);
 		free(answer.accounts);
