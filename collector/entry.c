@@ -328,6 +328,7 @@ struct entry *entry_new(LDAP *ld, LDAPMessage *message, const struct entry_schem
 	struct entry *e = mem_alloc(sizeof(*e));
 	const char *why = read_attrs(ld, message, e);
 
+	e->schema = schema;
 	if (read_id(e, schema))
 		*ret_id = e->id;
 	else if (why == NULL)

@@ -28,8 +28,11 @@ struct entry_attr {
 	void *own; /* the memory behind name and values */
 };
 
+struct entry_schema;
+
 struct entry {
-	struct id id;	    /* RFC 4122 order */
+	const struct entry_schema *schema; /* that it was read by */
+	struct id id;			   /* RFC 4122 order */
 	uint8_t raw_id[16]; /* as the directory stores it (AD: objectGUID's own order) */
 	enum entry_class class;
 	enum entry_origin origin;

@@ -41,9 +41,9 @@ struct source_cursor {
 enum source_problem {
 	SOURCE_NONE,
 	SOURCE_UNREACHABLE, /* goes on trying */
-	SOURCE_DENIED,	    /* bind refused: at most 3 tries in 30 minutes, then growing delay (GOALS S3) */
-	SOURCE_RIGHTS,	    /* cannot see what it must (deletions, control not allowed): stops, says which right */
-	SOURCE_FOREIGN,	    /* another directory than the cursor's, or it came back empty: stops, touches nobody */
+	SOURCE_DENIED, /* bind refused: at most 3 tries in 30 minutes, then growing delay (GOALS S3) */
+	SOURCE_RIGHTS, /* cannot see what it must (deletions, control not allowed): stops, says which right */
+	SOURCE_FOREIGN, /* another directory than the cursor's, or it came back empty: stops, touches nobody */
 	SOURCE_PROBLEMS
 };
 
@@ -55,8 +55,10 @@ struct source_policy {
 
 struct source_host {
 	void *arg;
-	void (*state)(void *arg, bool connected, const char *server, enum source_problem problem, const char *why);
-	void (*policy)(void *arg, const struct source_policy *policy); /* before begin, and when it changed */
+	void (*state)(void *arg, bool connected, const char *server, enum source_problem problem,
+		      const char *why);
+	void (*policy)(void *arg,
+		       const struct source_policy *policy); /* before begin, and when it changed */
 	/* Asked by the driver after each connect, before begin(): true: name every object of the configured classes first
 	 * (images with origin ENTRY_SURVEY: id, DN, objectClass, members, attributes of filters), then surveyed(). current
 	 * false: this server's state is behind the cursor's, so that absence means nothing. If the connection breaks
@@ -67,7 +69,8 @@ struct source_host {
 	/* Ownership of e goes to the host. A user that no longer fits users.filter is an image too if the driver sees it;
 	 * the host decides by class. */
 	void (*image)(void *arg, struct entry *e);
-	void (*present)(void *arg, const struct id *id); /* unchanged since the cursor, still there */
+	void (*present)(void *arg,
+			const struct id *id); /* unchanged since the cursor, still there */
 	void (*gone)(void *arg, const struct id *id);
 	/* The entry exists but cannot be taken (cap, no id …): listed, its old state stays. id may be NULL. */
 	void (*bad)(void *arg, const struct id *id, const char *why);
@@ -76,14 +79,15 @@ struct source_host {
 	/* Answers to the line's own requests below, by token; ok false: try again later, nothing known. For reread the images
 	 * came before; for confirm, `missing` are the ids that a search by id on this same server did not find (and, on AD,
 	 * did not find as a live object with deleted ones shown). */
-	void (*answer)(void *arg, uint64_t token, bool ok, const struct id *missing, size_t missing_n);
+	void (*answer)(void *arg, uint64_t token, bool ok, const struct id *missing,
+		       size_t missing_n);
 };
 
 struct source_driver {
 	const char *name;
 	/* conf: the source's section. Copies nothing; conf outlives it. NULL with why: configuration it cannot work with. */
-	struct source *(*create)(struct loop *loop, const struct conf_node *conf, const struct source_host *host,
-				 struct buf *why);
+	struct source *(*create)(struct loop *loop, const struct conf_node *conf,
+				 const struct source_host *host, struct buf *why);
 	/* cursor NULL: from the beginning (full). May be called again after stop(). */
 	void (*start)(struct source *s, const struct source_cursor *cursor);
 	void (*stop)(struct source *s); /* closes connections; no call to the host after it */
@@ -96,7 +100,8 @@ struct source_driver {
 	/* `dirpipe check source`: blocking, no loop. One line a step through say(): resolve, connect, TLS, bind, base, rights, control,
 	 * deletions visible, each server of the list tried. Returns the number of failed steps. */
 	int (*check)(const struct conf_node *conf, const char *name,
-		     void (*say)(void *arg, bool ok, const char *step, const char *text), void *arg);
+		     void (*say)(void *arg, bool ok, const char *step, const char *text),
+		     void *arg);
 };
 
 extern const struct source_driver source_dirsync, source_syncrepl, source_poll;

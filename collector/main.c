@@ -1,0 +1,190 @@
+/* dirpipe-collector SOURCE: follows one directory and tells the broker what its users are. */
+#include "conf.h"
+#include "line.h"
+#include "log.h"
+#include "loop.h"
+#include "secret.h"
+#include "service.h"
+#include "source.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct options {
+	const char *config;
+	const char *source;
+	bool test;
+	bool check;
+};
+
+struct program {
+	struct loop *loop;
+	struct line *line;
+	const char *config;
+};
+
+static const struct option long_options[] = {
+	{"config", required_argument, NULL, 'c'},
+	{"test", no_argument, NULL, 't'},
+	{"foreground", no_argument, NULL, 'f'},
+	{"check", no_argument, NULL, 'k'},
+	{"version", no_argument, NULL, 'V'},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+static void usage(FILE *out)
+{
+	fputs("usage: dirpipe-collector [options] SOURCE\n"
+	      "  -c, --config FILE   the configuration (default /etc/dirpipe/dirpipe.yaml)\n"
+	      "  -t, --test          read the configuration, say what is wrong, end\n"
+	      "  -f, --foreground    stay in the foreground (it always does; for habit)\n"
+	      "      --check         connect to each server of the source and say what works, end\n"
+	      "  -V, --version       print the version\n"
+	      "  -h, --help          print this\n",
+	      out);
+}
+
+/* Returns an exit code, or -1 to go on. */
+static int read_options(int argc, char **argv, struct options *o)
+{
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:tfVh", long_options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			o->config = optarg;
+			break;
+		case 't':
+			o->test = true;
+			break;
+		case 'k':
+			o->check = true;
+			break;
+		case 'f':
+			break;
+		case 'V':
+			puts("dirpipe-collector " DIRPIPE_VERSION);
+			return EXIT_OK_;
+		case 'h':
+			usage(stdout);
+			return EXIT_OK_;
+		default:
+			usage(stderr);
+			return EXIT_USAGE_;
+		}
+	}
+	if (optind != argc - 1) {
+		usage(stderr);
+		return EXIT_USAGE_;
+	}
+	o->source = argv[optind];
+	return -1;
+}
+
+static void say(void *arg, bool ok, const char *step, const char *text)
+{
+	(void)arg;
+	printf("%-4s %-12s %s\n", ok ? "ok" : "FAIL", step, text);
+	fflush(stdout);
+}
+
+static int check(const struct conf *conf, const char *name)
+{
+	const struct conf_node *source = conf_named(conf_root(conf), "sources", name);
+	const struct source_driver *driver;
+
+	if (source == NULL) {
+		fprintf(stderr, "no source is named %s\n", name);
+		return EXIT_CONFIG_;
+	}
+	driver = source_driver_named(conf_text(source, "driver"));
+	return driver->check(source, name, say, NULL) == 0 ? EXIT_OK_ : EXIT_UNAVAILABLE_;
+}
+
+static void drained(void *arg)
+{
+	struct program *p = arg;
+
+	loop_stop(p->loop);
+}
+
+static void stop(void *arg)
+{
+	struct program *p = arg;
+
+	service_stopping();
+	log_msg(LOG_INFO_, "DP-1002", "stopping: what was read is being published");
+	line_stop(p->line, drained, p);
+}
+
+/* What a collector does depends on its configuration as a whole (the broker compares the hash), so a new one needs a
+ * new process; SIGHUP says whether it would be accepted. */
+static void reload(void *arg)
+{
+	struct program *p = arg;
+	CLEANUP(buf_cleanup) struct buf errors = {0};
+	struct conf *conf;
+
+	service_reloading();
+	conf = conf_load(p->config, &errors);
+	if (conf == NULL)
+		log_msg(LOG_ERROR_, "DP-1003", "the new configuration is wrong and not used: %s",
+			errors.p);
+	else
+		log_msg(LOG_INFO_, "DP-1004",
+			"the configuration is good; restart the collector to use it");
+	conf_free(conf);
+	service_ready(p->loop);
+}
+
+static int run(const struct conf *conf, const struct options *o)
+{
+	struct program p = {.config = o->config};
+	CLEANUP(buf_cleanup) struct buf why = {0};
+
+	p.loop = loop_new();
+	p.line = line_new(p.loop, conf_root(conf), o->source, &why);
+	if (p.line == NULL) {
+		fprintf(stderr, "%s: sources.%s: %s\n", o->config, o->source, why.p);
+		loop_free(p.loop);
+		return EXIT_CONFIG_;
+	}
+	if (!o->test) {
+		loop_signals(p.loop, stop, reload, &p);
+		log_msg(LOG_INFO_, "DP-1001", "collector %s of source %s", DIRPIPE_VERSION,
+			o->source);
+		service_ready(p.loop);
+		loop_run(p.loop);
+	}
+	line_free(p.line);
+	loop_free(p.loop);
+	return EXIT_OK_;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {.config = "/etc/dirpipe/dirpipe.yaml"};
+	CLEANUP(buf_cleanup) struct buf errors = {0};
+	enum log_level level = LOG_INFO_;
+	struct conf *conf;
+	int code = read_options(argc, argv, &o);
+
+	if (code >= 0)
+		return code;
+	signal(SIGPIPE, SIG_IGN);
+	secret_harden_process();
+	conf = conf_load(o.config, &errors);
+	if (conf == NULL) {
+		fputs(errors.p, stderr);
+		return EXIT_CONFIG_;
+	}
+	(void)!log_level_parse(conf_text(conf_section(conf_root(conf), "log"), "level"), &level);
+	log_open("collector", o.source, level);
+	code = o.check ? check(conf, o.source) : run(conf, &o);
+	conf_free(conf);
+	return code;
+}
