@@ -123,7 +123,7 @@ void mapping_free(struct mapping *m)
 {
 	if (!m)
 		return;
-	for (size_t i = 0; i < m->n; i++) {
+	for (size_t i = 0; m->fields && i < m->n; i++) {
 		struct field *f = &m->fields[i];
 
 		for (size_t k = 0; k < f->attrs_n; k++)

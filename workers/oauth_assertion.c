@@ -3,6 +3,7 @@
 #include "json.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -104,8 +105,9 @@ static void add_claims(struct buf *out, const char *client_id, const char *audie
 	json_quote(slice_of(client_id), &json);
 	buf_adds(&json, ",\"sub\":");
 	json_quote(slice_of(client_id), &json);
-	buf_addf(&json, ",\"jti\":\"%s\",\"nbf\":%lld,\"iat\":%lld,\"exp\":%lld}", jti,
-		 (long long)now_s, (long long)now_s, (long long)(now_s + LIFE_S));
+	buf_addf(&json,
+		 ",\"jti\":\"%s\",\"nbf\":%" PRId64 ",\"iat\":%" PRId64 ",\"exp\":%" PRId64 "}",
+		 jti, now_s, now_s, now_s + LIFE_S);
 	buf_add_base64url(out, json.p, json.n);
 }
 

@@ -18,7 +18,7 @@ struct probe {
 	probe_say_fn say;
 	probe_checked_fn checked;
 	size_t step;
-	bool *ended; /* set while the first request is made */
+	bool starting, over; /* it must not vanish under who begins it */
 	const char *title;
 	unsigned failed;
 	/* list */
@@ -30,8 +30,6 @@ struct probe {
 
 static void probe_free(struct probe *p)
 {
-	if (p->ended)
-		*p->ended = true;
 	buf_done(&p->request.url);
 	buf_done(&p->request.body);
 	buf_done(&p->request.header_text);
@@ -74,16 +72,24 @@ static const char *no_answer(int rc, const char *why, const struct http_response
 	return text->p;
 }
 
+static void probe_over(struct probe *p, bool starting)
+{
+	if (starting)
+		p->over = true;
+	else
+		probe_free(p);
+}
+
 static struct probe *begun(struct probe *p, void (*first)(struct probe *p))
 {
-	bool ended = false;
-
-	p->ended = &ended;
+	p->starting = true;
 	first(p);
-	if (ended)
-		return NULL;
-	p->ended = NULL;
-	return p;
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): while starting, its end only sets over */
+	p->starting = false;
+	if (!p->over)
+		return p;
+	probe_free(p);
+	return NULL;
 }
 
 /* ---- check ---- */
@@ -92,8 +98,10 @@ static void check_next(struct probe *p);
 
 static void check_end(struct probe *p)
 {
+	bool starting = p->starting;
+
 	p->checked(p->arg, p->failed);
-	probe_free(p);
+	probe_over(p, starting);
 }
 
 static void on_checked(void *arg, int rc, const char *why, const struct http_response *r)
@@ -144,8 +152,10 @@ static void list_next(struct probe *p);
 
 static void list_end(struct probe *p, const char *why)
 {
+	bool starting = p->starting;
+
 	p->listed(p->arg, why);
-	probe_free(p);
+	probe_over(p, starting);
 }
 
 static void on_listed(void *arg, int rc, const char *why, const struct http_response *r)

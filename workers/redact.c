@@ -208,7 +208,9 @@ void redact_text(struct slice text, const cJSON *personal, size_t most, struct b
 			i += n;
 			continue;
 		}
-		buf_addc(out, (unsigned char)*rest.p < ' ' || *rest.p == 127 ? ' ' : *rest.p);
+		bool control = (unsigned char)*rest.p < ' ' || *rest.p == 127;
+
+		buf_add(out, control ? " " : rest.p, 1);
 		i++;
 	}
 	cut(out, start, most);

@@ -9,6 +9,9 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
+
+#define HASH_FUNCTION(key, n, hash) ((hash) = (unsigned)XXH3_64bits((key), (n)))
 #include <uthash.h>
 
 enum {
@@ -40,6 +43,43 @@ struct session {
 	uint64_t dropped, stale;
 	struct buf out; /* for bodies */
 };
+
+/* ---- RESULTs that wait, by lease ---- */
+
+// NOLINTNEXTLINE(readability-function-size): uthash
+static struct pending *pending_find(const struct session *s, uint64_t epoch, uint64_t page,
+				    uint32_t index)
+{
+	struct task_lease lease = {0}; /* hashed with its padding */
+	struct pending *p;
+
+	lease.epoch = epoch;
+	lease.page = page;
+	lease.index = index;
+	HASH_FIND(hh, s->pending, &lease, sizeof(lease), p);
+	return p;
+}
+
+// NOLINTNEXTLINE(readability-function-size): uthash
+static struct pending *pending_add(struct session *s, const struct wire_result *r)
+{
+	struct pending *p = mem_alloc(sizeof(*p));
+
+	p->lease.epoch = r->lease_epoch;
+	p->lease.page = r->lease_page;
+	p->lease.index = r->lease_index;
+	wire_put_result(&p->body, r);
+	HASH_ADD(hh, s->pending, lease, sizeof(p->lease), p);
+	return p;
+}
+
+// NOLINTNEXTLINE(readability-function-size): uthash
+static void pending_drop(struct session *s, struct pending *p)
+{
+	HASH_DEL(s->pending, p);
+	buf_done(&p->body);
+	free(p);
+}
 
 /* ---- the state ---- */
 
@@ -136,29 +176,10 @@ void session_note(struct session *s, const struct wire_note *note)
 
 void session_report(struct session *s, const struct wire_result *r)
 {
-	struct pending *p = mem_alloc(sizeof(*p));
-
-	p->lease.epoch = r->lease_epoch;
-	p->lease.page = r->lease_page;
-	p->lease.index = r->lease_index;
-	wire_put_result(&p->body, r);
-	HASH_ADD(hh, s->pending, lease, sizeof(p->lease), p);
-	send_pending(s, p);
+	send_pending(s, pending_add(s, r));
 }
 
 /* ---- receiving ---- */
-
-static bool reported(struct session *s, const struct wire_task *task)
-{
-	struct task_lease lease = {0};
-	struct pending *p;
-
-	lease.epoch = task->lease_epoch;
-	lease.page = task->lease_page;
-	lease.index = task->lease_index;
-	HASH_FIND(hh, s->pending, &lease, sizeof(lease), p);
-	return p != NULL;
-}
 
 static void take_tasks(struct session *s, struct slice body)
 {
@@ -175,25 +196,18 @@ static void take_tasks(struct session *s, struct slice body)
 			log_msg(LOG_WARN_, "DP-3102", "a task for another process was refused");
 			continue;
 		}
-		if (!reported(s, &task))
+		if (!pending_find(s, task.lease_epoch, task.lease_page, task.lease_index))
 			s->conf.task(s->conf.arg, &task, w.now_unix_ms);
 	}
 }
 
 static void take_answer(struct session *s, uint64_t epoch, uint64_t page, uint32_t index)
 {
-	struct task_lease lease = {0};
-	struct pending *p;
+	struct pending *p = pending_find(s, epoch, page, index);
 
-	lease.epoch = epoch;
-	lease.page = page;
-	lease.index = index;
-	HASH_FIND(hh, s->pending, &lease, sizeof(lease), p);
 	if (!p)
 		return;
-	HASH_DEL(s->pending, p);
-	buf_done(&p->body);
-	free(p);
+	pending_drop(s, p);
 	s->conf.settled(s->conf.arg);
 }
 
@@ -379,12 +393,13 @@ struct session *session_new(const struct session_conf *conf, struct buf *why)
 
 void session_free(struct session *s)
 {
-	struct pending *p, *next;
-
 	if (!s)
 		return;
-	HASH_ITER (hh, s->pending, p, next) {
-		HASH_DEL(s->pending, p);
+	struct pending *p = s->pending, *next;
+
+	HASH_CLEAR(hh, s->pending);
+	for (; p; p = next) {
+		next = p->hh.next;
 		buf_done(&p->body);
 		free(p);
 	}

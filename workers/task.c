@@ -45,6 +45,34 @@ void task_move(struct task *t, enum task_state to)
 	t->state = to;
 }
 
+/* ---- tasks by lease ---- */
+
+// NOLINTNEXTLINE(readability-function-size): uthash
+static struct task *desk_find(const struct task_desk *desk, uint64_t epoch, uint64_t page,
+			      uint32_t index)
+{
+	struct task_lease lease = {0}; /* hashed with its padding */
+	struct task *t;
+
+	lease.epoch = epoch;
+	lease.page = page;
+	lease.index = index;
+	HASH_FIND(hh, desk->tasks, &lease, sizeof(lease), t);
+	return t;
+}
+
+// NOLINTNEXTLINE(readability-function-size): uthash
+static void desk_add(struct task_desk *desk, struct task *t)
+{
+	HASH_ADD(hh, desk->tasks, lease, sizeof(t->lease), t);
+}
+
+// NOLINTNEXTLINE(readability-function-size): uthash
+static void desk_remove(struct task_desk *desk, struct task *t)
+{
+	HASH_DEL(desk->tasks, t);
+}
+
 /* ---- the desk ---- */
 
 static void on_tick(void *arg);
@@ -73,7 +101,7 @@ size_t task_count(const struct task_desk *desk)
 
 static void task_free(struct task *t)
 {
-	HASH_DEL(t->desk->tasks, t);
+	desk_remove(t->desk, t);
 	snapshot_free(t->snapshot);
 	cJSON_Delete(t->document);
 	cJSON_Delete(t->memory);
@@ -100,10 +128,8 @@ static void task_free(struct task *t)
 
 void task_desk_done(struct task_desk *desk)
 {
-	struct task *t, *next;
-
-	HASH_ITER (hh, desk->tasks, t, next)
-		task_free(t);
+	while (desk->tasks)
+		task_free(desk->tasks);
 	loop_timer_free(desk->tick);
 	desk->tick = NULL;
 }
@@ -158,22 +184,18 @@ static void take_link(struct task *t, const struct wire_task *w)
 
 int task_start(struct task_desk *desk, const struct wire_task *w, int64_t now_unix_ms)
 {
-	struct task_lease lease = {0};
-	struct task *t;
+	struct task *t = desk_find(desk, w->lease_epoch, w->lease_page, w->lease_index);
 	const char *why = "";
 
-	/* field by field over zeroes: it is hashed with its padding */
-	lease.epoch = w->lease_epoch;
-	lease.page = w->lease_page;
-	lease.index = w->lease_index;
-	HASH_FIND(hh, desk->tasks, &lease, sizeof(lease), t);
 	if (t)
 		return -EALREADY;
 	if (clock_boot_ms() >= w->stamp_ms + w->lease_ms)
 		return -ETIME;
 	t = mem_alloc(sizeof(*t));
 	t->desk = desk;
-	memcpy(&t->lease, &lease, sizeof(lease));
+	t->lease.epoch = w->lease_epoch;
+	t->lease.page = w->lease_page;
+	t->lease.index = w->lease_index;
 	t->user = w->id;
 	id_format(&w->id, t->user_text);
 	t->version = w->version;
@@ -186,7 +208,7 @@ int task_start(struct task_desk *desk, const struct wire_task *w, int64_t now_un
 	target_plan_init(&t->plan);
 	take_lists(t, w);
 	take_link(t, w);
-	HASH_ADD(hh, desk->tasks, lease, sizeof(t->lease), t);
+	desk_add(desk, t);
 	CRASH_POINT("worker.task_received");
 	t->snapshot = snapshot_parse(w->snapshot, &why);
 	if (!t->snapshot && !t->left)
@@ -238,13 +260,8 @@ static void note_crash_point(enum task_note kind)
 void task_noted(struct task_desk *desk, struct task_lease l, uint8_t kind, bool ok,
 		struct slice reason)
 {
-	struct task_lease lease = {0};
-	struct task *t;
+	struct task *t = desk_find(desk, l.epoch, l.page, l.index);
 
-	lease.epoch = l.epoch;
-	lease.page = l.page;
-	lease.index = l.index;
-	HASH_FIND(hh, desk->tasks, &lease, sizeof(lease), t);
 	if (!t || t->state != TASK_NOTING || t->note != (enum task_note)kind)
 		return;
 	note_crash_point(t->note);
@@ -313,16 +330,16 @@ void task_fail(struct task *t, const struct exchange_outcome *o)
 	CLEANUP(buf_cleanup) struct buf waits = {0};
 	const struct target_answer *a = o->answer;
 	const char *field = a->field.n ? a->field.p : NULL;
-	const cJSON *value = field ? json_get(t->document, field) : NULL;
+	const char *value = field ? json_text(t->document, field) : NULL;
 
 	if (o->verdict.waits) {
 		buf_adds(&waits, o->verdict.waits);
-		if (cJSON_IsString(value))
-			buf_adds(&waits, value->valuestring);
+		if (value)
+			buf_adds(&waits, value);
 		else
 			buf_add(&waits, a->field.p, a->field.n);
-	} else if (o->verdict.class == VERDICT_CLASS_EXISTS && cJSON_IsString(value)) {
-		buf_addf(&waits, "name:%s", value->valuestring);
+	} else if (o->verdict.class == VERDICT_CLASS_EXISTS && value) {
+		buf_addf(&waits, "name:%s", value);
 	}
 	task_finish(t, &(struct task_end){.verdict = verdicts[o->verdict.class],
 					  .reason = o->verdict.reason,

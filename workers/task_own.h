@@ -4,6 +4,9 @@
 
 #include "task.h"
 
+#include <xxhash.h>
+
+#define HASH_FUNCTION(key, n, hash) ((hash) = (unsigned)XXH3_64bits((key), (n)))
 #include <uthash.h>
 
 enum task_note { NOTE_CREATING, NOTE_CLAIM, NOTE_PARTIAL }; /* WIRE_NOTE kind */

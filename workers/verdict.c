@@ -167,7 +167,7 @@ static int64_t seconds_ms(const char *p)
 	bool more = false;
 
 	for (; isdigit((unsigned char)*p); p++)
-		ms = ms > VERDICT_RETRY_AFTER_CAP_MS ? ms : ms * 10 + (*p - '0') * 1000;
+		ms = ms > VERDICT_RETRY_AFTER_CAP_MS ? ms : ms * 10 + (*p - '0') * INT64_C(1000);
 	if (*p == '.') {
 		for (p++; isdigit((unsigned char)*p); p++, unit /= 10) {
 			ms += (*p - '0') * unit;
