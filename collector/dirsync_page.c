@@ -10,8 +10,9 @@
 enum {
 	COOKIE_MAX = 256 << 10, /* 108 bytes and 24 per further DC: ten thousand DCs */
 	MAX_BYTES = 1 << 20,	/* of one answer, Windows */
-	PAGE_TIMEOUT_MS =
-		5 * 60 * 1000, /* the server computes the whole set before its first entry */
+	WHOLE_TIMEOUT_MS = 5 * 60 * 1000,
+	PATIENCE =
+		4, /* operation_timeouts: a page's whole set is computed before its first entry */
 };
 
 /* 0x80000000: linked attributes as single values; 1: with the rights of the account, as our own reads have (without it the
@@ -33,6 +34,7 @@ struct dirsync_page *dirsync_page_new(struct directory *d, const struct conf_nod
 	p->directory = d;
 	p->attrs = directory_attrs_new(source, &entry_schema_ad, more);
 	p->flags = flags_plain;
+	p->patience_ms = PATIENCE * conf_int(source, "operation_timeout");
 	p->controls = ad_controls_new();
 	return p;
 }
@@ -171,17 +173,18 @@ static void ask_usn(struct dirsync_page *p)
 	CLEANUP(buf_cleanup) struct buf filter = {0};
 
 	buf_addf(&filter, "(&(uSNChanged>=%llu)%s)", strtoull(since, NULL, 10) + 1, watched);
-	p->op = directory_search(p->directory,
-				 &(struct directory_search){
-					 .base = p->nc,
-					 .scope = LDAP_SCOPE_SUBTREE,
-					 .filter = filter.p,
-					 .attrs = id,
-					 .controls = p->controls,
-					 .page = 1000,
-					 .timeout_ms = PAGE_TIMEOUT_MS,
-				 },
-				 take, page_done, p);
+	p->op = directory_search(
+		p->directory,
+		&(struct directory_search){
+			.base = p->nc,
+			.scope = LDAP_SCOPE_SUBTREE,
+			.filter = filter.p,
+			.attrs = id,
+			.controls = p->controls,
+			.page = 1000,
+			.timeout_ms = p->sent.n ? p->patience_ms : WHOLE_TIMEOUT_MS,
+		},
+		take, page_done, p);
 }
 
 void dirsync_page_ask(struct dirsync_page *p, const char *nc, struct slice cookie)
@@ -197,7 +200,7 @@ void dirsync_page_ask(struct dirsync_page *p, const char *nc, struct slice cooki
 		.filter = watched,
 		.attrs = cookie.n ? (const char *const *)p->attrs : names,
 		.controls = controls,
-		.timeout_ms = PAGE_TIMEOUT_MS,
+		.timeout_ms = cookie.n ? p->patience_ms : WHOLE_TIMEOUT_MS,
 	};
 
 	p->nc = nc;

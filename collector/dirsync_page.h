@@ -29,7 +29,8 @@ struct dirsync_page {
 
 	const char *nc; /* of the request under way */
 	struct slice sent;
-	uint32_t flags; /* that the server takes */
+	uint32_t flags;	     /* that the server takes */
+	int64_t patience_ms; /* for an incremental page */
 	LDAPControl **controls;
 	uint64_t op;
 };

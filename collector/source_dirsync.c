@@ -123,11 +123,22 @@ static void begin_again(struct source *s, const char *why)
 
 /* ---- the cursor ---- */
 
+/* The next look: at the interval, or at once after a notification, but not in a hot loop. */
+static void wait_for_tick(struct source *s)
+{
+	int64_t wait = conf_int(s->conf, s->interval);
+	int64_t spacing = s->asked_ms + NOTIFY_SPACING_MS - loop_now_ms(s->loop);
+
+	if (s->notified && spacing < wait)
+		wait = spacing > 0 ? spacing : 0;
+	loop_timer_set(s->timer, wait);
+}
+
 static void go_live(struct source *s)
 {
 	s->busy = false;
 	s->phase = LIVE;
-	loop_timer_set(s->timer, conf_int(s->conf, s->interval));
+	wait_for_tick(s);
 }
 
 static bool policy_changed(const struct source *s)
@@ -360,7 +371,7 @@ static void counted(void *arg, int rc, const char *text)
 	} else if (s->server.usn > s->covered || s->notified) {
 		cycle(s);
 	} else {
-		loop_timer_set(s->timer, conf_int(s->conf, s->interval));
+		wait_for_tick(s);
 	}
 }
 
@@ -382,15 +393,14 @@ static void tick(void *arg)
 static void notification(void *arg, LDAP *ld, LDAPMessage *m, int type)
 {
 	struct source *s = arg;
-	int64_t wait = s->asked_ms + NOTIFY_SPACING_MS - loop_now_ms(s->loop);
 
 	(void)ld;
 	(void)m;
-	if (type != LDAP_RES_SEARCH_ENTRY || s->phase != LIVE)
+	if (type != LDAP_RES_SEARCH_ENTRY)
 		return;
 	s->notified = true;
-	if (!s->busy && wait < conf_int(s->conf, s->interval))
-		loop_timer_set(s->timer, wait > 0 ? wait : 0);
+	if (s->phase == LIVE && !s->busy)
+		wait_for_tick(s);
 }
 
 static void notification_ended(void *arg, const struct directory_result *r)
