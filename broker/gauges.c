@@ -73,6 +73,7 @@ void gauges_declare(struct session *s)
 	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
 		metrics_declare(s->metrics, families[i].kind, families[i].name, families[i].help);
 	metrics_set(s->metrics, "build_info", metrics_labels("version", DIRPIPE_VERSION, NULL), 1);
+	metrics_set(s->metrics, "loop_lag_seconds", "", 0);
 }
 
 /* ---- results ---- */

@@ -1,0 +1,363 @@
+"""The real dirpipe-broker on a real Redis, with scripted peers: nothing confirmed is lost and nobody is worked on twice at once, whatever is
+killed; the control socket, /metrics and the rest that operators see."""
+
+import json
+import random
+import re
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+
+import pytest
+
+from brokerpeers import Broker, Collector, Peer, Redis, Worker, drive, wait
+from sims import build_dir
+
+
+@pytest.fixture
+def redis(tmp_path_factory):
+    with Redis(tmp_path_factory.mktemp("r")) as server:
+        yield server
+
+
+@pytest.fixture
+def broker(redis):
+    with Broker(redis.folder, redis) as b:
+        yield b.wait_ready()
+
+
+def users(n, version=1):
+    return {bytes([1, *i.to_bytes(4, "big"), *bytes(11)]): version for i in range(n)}
+
+
+def text_id(i):
+    h = i.hex()
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+
+def fleet(broker, wanted, workers=2, **more):
+    busy, applied = {"deadlines": {}}, {}
+    return (Collector(broker.endpoint, wanted), [Worker(broker.endpoint, busy, applied, **more) for _ in range(workers)], applied)
+
+
+def get(broker, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{broker.http_port}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def queue_of(broker):
+    answer = broker.ask("queue")
+    return answer["targets"][0]["queue"] if answer and "targets" in answer else None
+
+
+def all_clean(broker, n):
+    def check():
+        queue = queue_of(broker)
+        return queue and queue["clean"] == n
+    return check
+
+
+# ---- what goes through
+
+
+def test_users_go_through_and_are_shown(broker):
+    wanted = users(300)
+    collector, workers, applied = fleet(broker, wanted)
+    drive([collector, *workers], all_clean(broker, 300), "all users clean")
+    assert collector.done() and set(applied) == set(wanted)
+    assert not any(w.twice for w in workers)
+    status = broker.ask("status")
+    source, target = status["sources"][0], status["targets"][0]
+    assert source["connected"] and source["users"] == 300 and source["server"] == "ldap://dc1" and not source["distrusted"]
+    assert target["totals"]["verdicts"]["done"] == 300 and len(target["workers"]) == 2 and target["state"] == "ok"
+    assert status["health"] == {"ok": True, "failed": []}
+    user = broker.ask("user_show", user=text_id(next(iter(wanted))))
+    assert user["source"] == "corp" and user["snapshot"]["v"] == 1 and user["in"] == ["app"]
+    assert user["targets"]["app"]["state"] == "clean" and user["targets"]["app"]["link"]["state"] == "active"
+    assert broker.ask("user_show", user="00000000-0000-0000-0000-00000000ffff") == {"error": "not_found"}
+    assert len(broker.ask("log", most=50)["lines"]) == 50
+
+
+def test_a_newer_version_wins(broker):
+    wanted = users(20)
+    collector, workers, applied = fleet(broker, wanted)
+    drive([collector, *workers], all_clean(broker, 20), "first version")
+    collector.wanted = users(20, 2)
+    collector.lose()
+    drive([collector, *workers], lambda: all(applied.get(i) == 2 for i in wanted), "second version")
+
+
+def test_rejected_users_are_dead_until_retried(broker):
+    wanted = users(5)
+    collector, (worker,), _ = fleet(broker, wanted, workers=1)
+    worker.verdict = lambda task: {"verdict": 3, "reason": "bad_value", "detail": "no such country", "status": 400}
+    drive([collector, worker], lambda: (queue_of(broker) or {}).get("dead") == 5, "dead users")
+    listed = broker.ask("dead_ls")
+    assert len(listed["users"]) == 5 and not listed["more"]
+    assert listed["users"][0]["reason"] == "bad_value" and listed["users"][0]["detail"] == "no such country"
+    assert len(broker.ask("dead_ls", most=2)["users"]) == 2
+    one = listed["users"][0]["user"]
+    assert broker.ask("dead_drop", target="app", user=one)["changed"] == 1
+    assert queue_of(broker)["dead"] == 4
+    worker.verdict = lambda task: {"verdict": 0, "ops": "create", "status": 201}
+    assert broker.ask("dead_retry", target="app", all=True) == {"changed": 4, "more": False}
+    drive([collector, worker], all_clean(broker, 5), "all revived")
+
+
+def test_pause_and_resync(broker):
+    wanted = users(10)
+    collector, workers, applied = fleet(broker, wanted)
+    assert broker.ask("pause", target="app", why="maintenance")["changed"] == 1
+    drive([collector, *workers], lambda: collector.done(), "published")
+    assert broker.ask("status")["targets"][0]["pause"]["why"] == "maintenance"
+    assert queue_of(broker)["ready"] == 10 and not applied
+    assert get(broker, "/readyz")[0] == 200, "a paused target is no illness"
+    broker.ask("resume", target="app")
+    drive([collector, *workers], all_clean(broker, 10), "resumed")
+    before = sum(w.accepted for w in workers)
+    assert broker.ask("resync", target="app")["changed"] == 10
+    drive([collector, *workers], lambda: sum(w.accepted for w in workers) == before + 10, "everybody read again")
+
+
+@pytest.mark.parametrize("line,code", [
+    (b"junk\n", "bad_request"), (b'{"id":7}\n', "bad_request"), (b'{"id":7,"verb":"fly"}\n', "unknown_verb"),
+    (b'{"id":7,"verb":"pause","target":"nobody"}\n', "not_found"), (b'{"id":7,"verb":"user_show","user":"x"}\n', "bad_request"),
+    (b'{"id":7,"verb":"dead_ls","most":0}\n', "bad_request"),
+])
+def test_control_socket_refuses(broker, line, code):
+    done = subprocess.run(["socat", "-t5", "-", f"UNIX-CONNECT:{broker.control}"], input=line, capture_output=True, timeout=20)
+    answer = json.loads(done.stdout)
+    assert not answer["ok"] and answer["error"]["code"] == code
+    assert answer["id"] == (None if line == b"junk\n" else 7)
+
+
+def test_control_socket_is_for_its_owner_alone(broker):
+    assert broker.control.stat().st_mode & 0o777 == 0o600
+
+
+# ---- what is killed
+
+
+def storm(broker, redis, n, strikes):
+    """Loads n users while strikes happen, one after each share of them; then everything must be there."""
+    wanted = users(n)
+    collector, workers, applied = fleet(broker, wanted)
+    waiting = [(n * (i + 1) // (len(strikes) + 1), strike) for i, strike in enumerate(strikes)]
+
+    def step():
+        if waiting and len(collector.committed) >= waiting[0][0]:
+            waiting.pop(0)[1]()
+
+    drive([collector, *workers], lambda: collector.done() and not waiting, "all users confirmed", 120, step)
+    drive([collector, *workers], all_clean(broker, n), "all users applied", 120)
+    assert set(applied) == set(wanted)
+    assert not [t for w in workers for t in w.twice], "a user was with two workers at once"
+    assert len(redis.ask("--scan", "--pattern", "{dp:t}:user:*")) == n
+    assert redis.ask("HLEN", "{dp:t}:flight:app") == ["0"]
+    return collector, workers
+
+
+def test_broker_killed_under_load(redis):
+    with Broker(redis.folder, redis) as broker:
+        broker.wait_ready()
+
+        def strike():
+            broker.kill()
+            broker.start()
+
+        collector, _ = storm(broker, redis, 2000, [strike] * 4)
+        assert collector.sessions == 5 and collector.distrusted == 0
+
+
+def test_redis_killed_under_load(redis):
+    with Broker(redis.folder, redis) as broker:
+        broker.wait_ready()
+
+        def strike():
+            redis.kill()
+            redis.start()
+
+        collector, _ = storm(broker, redis, 1500, [strike] * 2)
+        assert collector.distrusted > 0, "another Redis process may have lost its tail"
+
+
+@pytest.mark.parametrize("point", ["page_built:4", "page_sent:4", "page_written:4", "answers_sent:4", "page_written:17"])
+def test_broker_dies_at_every_step_of_a_page(redis, point):
+    broker = Broker(redis.folder, redis)
+    with broker.start(crash_at=f"broker.{point}"):
+        wanted = users(400)
+        collector, workers, applied = fleet(broker, wanted)
+        drive([collector, *workers], lambda: broker.process.poll() is not None, "the crash")
+        assert broker.process.returncode == -signal.SIGKILL
+        broker.start()
+        drive([collector, *workers], all_clean(broker, 400), "all users applied", 60)
+        assert set(applied) == set(wanted) and not any(w.twice for w in workers)
+
+
+@pytest.mark.parametrize("point", ["epoch_taken:1", "rewrite_waited:1", "loading:1", "loading:2"])
+def test_broker_dies_while_it_starts(redis, point):
+    broker = Broker(redis.folder, redis)
+    with broker.start():
+        broker.wait_ready()
+        collector, workers, _ = fleet(broker, users(3000), workers=0)
+        drive([collector], collector.done, "published")
+        broker.kill()
+        broker.start(crash_at=f"broker.{point}")
+        assert broker.process.wait(20) == -signal.SIGKILL
+        broker.start().wait_ready()
+        assert broker.ask("status")["sources"][0]["users"] == 3000
+        assert queue_of(broker)["ready"] == 3000
+
+
+def test_standby_takes_over(redis):
+    with Broker(redis.folder, redis) as first:
+        first.wait_ready()
+        collector, workers, _ = fleet(first, users(50), workers=1)
+        drive([collector, *workers], all_clean(first, 50), "clean")
+        with Broker(redis.folder, redis, name="second") as second:
+            wait(lambda: second.state() == "standby", "a standby")
+            assert get(second, "/readyz")[0] == 503 and get(second, "/livez")[0] == 200
+            epoch = first.ask("status")["epoch"]["number"]
+            first.kill()
+            second.wait_ready()
+            status = second.ask("status")
+            assert status["epoch"]["number"] > epoch and status["sources"][0]["users"] == 50
+
+
+def test_redis_emptied_is_noticed(broker, redis):
+    collector, workers, _ = fleet(broker, users(50))
+    drive([collector, *workers], all_clean(broker, 50), "clean")
+    redis.ask("FLUSHALL")
+    collector.wanted = users(50, 2)
+    collector.lose()
+    # What the collector reports is an epoch that Redis does not know any more: everything is published and read again.
+    drive([collector, *workers], lambda: collector.distrusted and all_clean(broker, 50)(), "everything again", 60)
+    assert len(redis.ask("--scan", "--pattern", "{dp:t}:user:*")) == 50
+
+
+# ---- what operators see
+
+
+def lint(text):
+    """The rules of promtool check metrics that matter: HELP and TYPE before samples, counters in _total, no duplicate."""
+    kinds, helped, seen = {}, set(), set()
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            helped.add(line.split()[2])
+        elif line.startswith("# TYPE "):
+            _, _, name, kind = line.split()
+            assert name not in kinds and name in helped, line
+            kinds[name] = kind
+            assert (kind == "counter") == name.endswith("_total"), line
+        else:
+            match = re.fullmatch(r'([a-zA-Z_:][\w:]*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\.)*",?)*\})? (\S+)', line)
+            assert match, line
+            float(match.group(3))
+            base = re.sub(r"_(bucket|sum|count)$", "", match.group(1))
+            kind = kinds.get(match.group(1)) or kinds.get(base)
+            assert kind, f"no TYPE: {line}"
+            assert match.group(1).startswith("dirpipe_"), line
+            assert (match.group(1), match.group(2)) not in seen, f"twice: {line}"
+            seen.add((match.group(1), match.group(2)))
+    return {name + (labels or "") for name, labels in seen}
+
+
+def test_metrics(broker):
+    collector, workers, _ = fleet(broker, users(30))
+    drive([collector, *workers], all_clean(broker, 30), "clean")
+    status, text = get(broker, "/metrics")
+    assert status == 200
+    found = lint(text)
+    for name in ['queue_messages{target="app",state="ready"}', 'queue_oldest_message_age_seconds{target="app"}',
+                 'queue_enqueued_total{target="app"}', 'operations_total{target="app",op="update",result="success"}',
+                 'target_http_requests_total{target="app",code="200"}', 'target_state{target="app",state="ok"}',
+                 'workers{target="app"}', 'desired_workers{target="app"}', "redis_up", "loop_lag_seconds",
+                 'end_to_end_seconds_count{target="app",priority="bulk"}', 'build_info{version="0.1.0"}',
+                 'source_connected{source="corp",server="ldap://dc1"}', 'guard_held_operations{target="app"}']:
+        assert f"dirpipe_{name}" in found, name
+    assert re.search(r'^dirpipe_operations_total\{target="app",op="update",result="success"\} 30$', text, re.M)
+    assert re.search(r'^dirpipe_end_to_end_seconds_count\{target="app",priority="bulk"\} 30$', text, re.M)
+
+
+def test_http_paths(broker):
+    assert get(broker, "/livez") == (200, "ok\n")
+    assert json.loads(get(broker, "/version")[1]) == {"version": "0.1.0"}
+    assert json.loads(get(broker, "/stats")[1])["targets"]["app"]["ready"] == 0
+    code, body = get(broker, "/readyz")
+    assert code == 503 and json.loads(body)["failed"] == [{"check": "source:corp", "why": "no collector"}]
+    assert get(broker, "/nothing")[0] == 404
+
+
+def test_ready_and_not_when_redis_is_away(broker, redis):
+    collector, workers, _ = fleet(broker, users(3))
+    drive([collector, *workers], lambda: get(broker, "/readyz")[0] == 200, "ready")
+    redis.kill()
+    wait(lambda: get(broker, "/readyz")[0] == 503, "not ready")
+    assert json.loads(get(broker, "/readyz")[1])["failed"][0]["check"] == "redis"
+    assert get(broker, "/livez")[0] == 200
+    assert broker.ask("resync", target="app") == {"error": "unavailable"}
+    redis.start()
+    broker.wait_ready()
+
+
+def test_bad_configuration_is_78(redis):
+    broker = Broker(redis.folder, redis)
+    program = str(build_dir() / "dirpipe-broker")
+    assert subprocess.run([program, "--config", str(broker.path), "-t"], timeout=20).returncode == 0
+    assert "dirpipe-broker 0.1.0" in subprocess.run([program, "-V"], capture_output=True, text=True, timeout=20).stdout
+    broker.conf["broker"]["leese"] = "1s"
+    broker.write()
+    done = subprocess.run([program, "--config", str(broker.path)], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 78 and "leese" in done.stderr and str(broker.path) in done.stderr
+
+
+def test_reload_takes_limits_and_refuses_what_is_wrong(broker):
+    assert broker.ask("status")["targets"][0]["concurrency"] > 0
+    broker.conf["targets"]["app"]["pace"] = {"concurrency": 2}
+    broker.write()
+    broker.process.send_signal(signal.SIGHUP)
+    wait(lambda: "DP-1007" in broker.log(), "reloaded")
+    wait(lambda: broker.ask("status")["targets"][0]["concurrency"] <= 2, "the new limit")
+    broker.conf["targets"]["app"]["pace"] = {"concurrency": "many"}
+    broker.write()
+    broker.process.send_signal(signal.SIGHUP)
+    wait(lambda: "DP-1006" in broker.log(), "refused")
+    assert broker.ask("status")["targets"][0]["concurrency"] <= 2
+    assert "dirpipe_config_last_reload_successful 0" in get(broker, "/metrics")[1]
+
+
+def test_ends_in_order(redis):
+    with Broker(redis.folder, redis) as broker:
+        broker.wait_ready()
+        collector, workers, _ = fleet(broker, users(500))
+        drive([collector, *workers], lambda: len(collector.committed) > 100, "some work")
+        code, seconds = broker.stop()
+        assert code == 0 and seconds < 10
+        assert redis.ask("EXISTS", "{dp:t}:active") == ["0"], "the next broker need not wait"
+        assert not broker.control.exists()
+
+
+def test_second_broker_on_the_same_socket_is_refused(broker, redis):
+    with Broker(redis.folder, redis, name="other") as other:
+        other.kill()
+        other.conf["broker"]["control"] = str(broker.control)
+        other.write()
+        other.start()
+        assert other.process.wait(20) == 69
+        assert "another broker answers there" in other.log()
+    assert broker.state() == "ready"
+
+
+def test_noise_does_no_harm(broker):
+    noisy = Peer(broker.endpoint)
+    rng = random.Random(7)
+    for _ in range(2000):
+        noisy.socket.send_multipart([bytes(rng.randrange(256) for _ in range(rng.randrange(40))) for _ in range(rng.randrange(1, 4))])
+    collector, workers, _ = fleet(broker, users(20))
+    drive([collector, *workers], all_clean(broker, 20), "work goes on")
+    assert broker.ask("status")["peers"]["malformed"] == 2000
+    assert broker.log().count("DP-1202") < 20, "complaints are rationed"
