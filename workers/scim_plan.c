@@ -451,7 +451,11 @@ static void plan_update(const struct target *t, const struct target_want *want,
 		remember_manager(&found, cJSON_CreateNull());
 		drop = false;
 	}
-	if (found.set || (found.clear && found.clear->child) || found.enabled != TARGET_KEEP) {
+	if (found.clear && !found.clear->child) {
+		cJSON_Delete(found.clear);
+		found.clear = NULL;
+	}
+	if (found.set || found.clear || found.enabled != TARGET_KEEP) {
 		op = target_plan_add(ret, TARGET_UPDATE, "update");
 		op->set = found.set;
 		op->clear = found.clear;
@@ -459,9 +463,6 @@ static void plan_update(const struct target *t, const struct target_want *want,
 		op->remember = found.remember;
 		op->enabled = found.enabled;
 		keep_account(t, want, op);
-	} else {
-		cJSON_Delete(found.clear);
-		cJSON_Delete(found.body);
 	}
 	if (drop) { /* alone, so that a held mass clearing does not forget it */
 		op = target_plan_add(ret, TARGET_UPDATE, "manager");

@@ -1,0 +1,616 @@
+/* The SCIM driver: options, plans, requests as the RFC's examples show them, answers also from hostile services. */
+#include "target_fixture.h"
+
+#include <errno.h>
+
+#define URN	     "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+#define CORE	     "urn:ietf:params:scim:schemas:core:2.0:User"
+#define PATCH_SCHEMA "{\"schemas\":[\"urn:ietf:params:scim:api:messages:2.0:PatchOp\"],"
+#define MAPPING                                                                                    \
+	"    url: https://a.example/v2/\n"                                                         \
+	"    mapping: {userName: mail, externalId: id, title: t, name.familyName: sn}\n"
+
+static struct bench bench;
+
+static void open_with(const char *yaml)
+{
+	CLEANUP(buf_cleanup) struct buf why = {0};
+	CLEANUP(buf_cleanup) struct buf text = {0};
+
+	buf_adds(&text, MAPPING);
+	buf_adds(&text, yaml);
+	bench_open(&bench, &target_scim, text.p, &why);
+	if (!bench.target)
+		fail_msg("%s", why.p);
+}
+
+/* What the service says of itself. */
+static void discover(const char *config)
+{
+	CLEANUP(buf_cleanup) struct buf text = {0};
+	struct http_response r = {
+		.failure = HTTP_ANSWERED, .status = 200, .body = slice_of(config)};
+
+	assert_true(target_scim.checked(bench.target, 0, &r, &text));
+}
+
+static const char *const full =
+	"{\"patch\":{\"supported\":true},\"bulk\":{\"supported\":true,\"maxOperations\":1000,"
+	"\"maxPayloadSize\":500},\"etag\":{\"supported\":true},\"filter\":{\"supported\":true,"
+	"\"maxResults\":200}}";
+
+/* ---- configuration ---- */
+
+static void options(void **state)
+{
+	static const struct {
+		const char *yaml;
+		const char *error;
+	} bad[] = {
+		{MAPPING "    options: {bluk: never}\n",
+		 ": options.bluk: unknown key, expected one of"},
+		{MAPPING "    options: {bulk: maybe}\n",
+		 "c.yaml:7:15: options.bulk: expected one of auto|always|never"},
+		{MAPPING "    options: {bulk_size: 101}\n",
+		 ": options.bulk_size: expected a whole number from 2 to 100"},
+		{MAPPING "    options: {discovery: 1}\n",
+		 ": options.discovery: expected true or false"},
+		{MAPPING "    options: {unique: [1]}\n",
+		 ": options.unique: expected a list of texts"},
+		{"    url: https://a.example\n    mapping: {externalId: id}\n",
+		 ": mapping.userName: is missing"},
+		{"    url: https://a.example\n    mapping: {userName: m, active: x}\n",
+		 ": mapping.active: follows"},
+		{"    url: https://a.example\n    mapping: {userName: m, meta.version: x}\n",
+		 ": mapping.meta.version: is read-only"},
+		{"    url: https://a.example\n    mapping: {userName: m, 'emails[type co "
+		 "\"w\"].value': x}\n",
+		 ": expected ATTRIBUTE[SUB eq \"TEXT\"].SUB"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct bench b;
+		CLEANUP(buf_cleanup) struct buf why = {0};
+
+		bench_open(&b, &target_scim, bad[i].yaml, &why);
+		assert_null(b.target);
+		if (!strstr(why.p, bad[i].error))
+			fail_msg("%s\n got %s\nwant %s", bad[i].yaml, why.p, bad[i].error);
+		bench_close(&b);
+	}
+}
+
+static void discovery(void **state)
+{
+	CLEANUP(buf_cleanup) struct buf text = {0};
+	struct http_response r = {
+		.failure = HTTP_ANSWERED, .status = 404, .body = SLICE("nothing")};
+	const char *title = NULL;
+	size_t most;
+	struct target_op op = {.kind = TARGET_CREATE};
+
+	(void)state;
+	open_with("");
+	request_clear(&bench.request);
+	assert_true(target_scim.check(bench.target, 0, &bench.request, &title));
+	assert_string_equal(bench.request.url.p, "https://a.example/v2/ServiceProviderConfig");
+	/* Salesforce spells it with an s */
+	assert_true(target_scim.checked(bench.target, 0, &r, &text));
+	request_clear(&bench.request);
+	assert_true(target_scim.check(bench.target, 1, &bench.request, &title));
+	assert_string_equal(bench.request.url.p, "https://a.example/v2/ServiceProviderConfigs");
+	target_scim.lane(bench.target, &op, &most);
+	assert_int_equal(most, 1);
+	discover(full);
+	target_scim.lane(bench.target, &op, &most);
+	assert_int_equal(most, 100);
+	/* a portal's page is no list of users */
+	r = (struct http_response){
+		.failure = HTTP_ANSWERED, .status = 200, .body = SLICE("<html>")};
+	assert_false(target_scim.checked(bench.target, 3, &r, &text));
+	assert_false(target_scim.check(bench.target, 4, &bench.request, &title));
+	bench_close(&bench);
+}
+
+/* ---- plans ---- */
+
+#define DOC                                                                                        \
+	"{\"" URN ".department\":\"R&D\",\"emails\":[\"a@b.example\"],\"externalId\":\"7\","       \
+	"\"name.familyName\":\"Berg\",\"title\":null,\"userName\":\"anna\"}"
+#define ACCOUNT                                                                                    \
+	"{\"id\":\"r1\",\"userName\":\"Anna\",\"externalId\":\"7\",\"active\":true,\"emails\":[{"  \
+	"\"value\":\"A@b.example\",\"type\":\"work\",\"primary\":true}],\"name\":{\"familyName\":" \
+	"\"Berg\",\"formatted\":\"B\"},\"" URN "\":{\"department\":\"R&D\"}}"
+
+static const struct {
+	const char *name;
+	struct given given;
+	const char *plan;
+} plans[] = {
+	{"create",
+	 {.document = DOC, .create = true, .enabled = true},
+	 "create "
+	 "set={\"emails\":[\"a@b.example\"],\"externalId\":\"7\",\"name.familyName\":\"Berg\","
+	 "\"" URN ".department\":\"R&D\",\"userName\":\"anna\"} enable"},
+	{"create disabled",
+	 {.document = "{\"userName\":\"a\"}", .create = true},
+	 "create set={\"userName\":\"a\"} disable"},
+	{"equal: nothing, whatever the service added",
+	 {.document = DOC, .account = ACCOUNT, .enabled = true, .link = LINK_ACTIVE},
+	 "nothing"},
+	{"changed and cleared",
+	 {.document = "{\"title\":null,\"userName\":\"anna\",\"name.familyName\":\"Bergström\"}",
+	  .account = "{\"userName\":\"anna\",\"title\":\"Dr\",\"name\":{\"familyName\":\"Berg\"}}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE},
+	 "update set={\"name.familyName\":\"Bergström\"} clear={\"title\":null}"},
+	{"not read: everything",
+	 {.document = "{\"title\":null,\"userName\":\"anna\"}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE},
+	 "update set={\"userName\":\"anna\"} clear={\"title\":null}"},
+	{"disable",
+	 {.document = "{\"userName\":\"anna\"}",
+	  .account = "{\"userName\":\"anna\"}",
+	  .link = LINK_ACTIVE},
+	 "update disable"},
+	{"enable again",
+	 {.document = "{\"userName\":\"anna\"}",
+	  .account = "{\"userName\":\"anna\"}",
+	  .account_disabled = true,
+	  .enabled = true,
+	  .link = LINK_DISABLED},
+	 "update enable"},
+	{"left: disable alone", {.left = true, .link = LINK_ACTIVE}, "update disable"},
+	{"left and disabled", {.left = true, .link = LINK_DISABLED}, "nothing"},
+	{"left for good",
+	 {.left = true, .leave_delete = true, .link = LINK_DISABLED},
+	 "delete permit=delete"},
+	{"no userName",
+	 {.document = "{\"userName\":null}", .create = true, .enabled = true},
+	 "parked mandatory_missing userName"},
+	{"no userName, to be disabled",
+	 {.document = "{\"userName\":null}", .link = LINK_ACTIVE},
+	 "update disable"},
+	{"phone numbers in another spelling",
+	 {.document = "{\"phoneNumbers\":[\"+1 201 555 0123\"],\"userName\":\"a\"}",
+	  .account = "{\"userName\":\"a\",\"phoneNumbers\":[{\"value\":\"tel:+1-201-555-0123\"}]}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE},
+	 "nothing"},
+	{"another display name in letters alone",
+	 {.document = "{\"displayName\":\"anna\",\"userName\":\"a\"}",
+	  .account = "{\"userName\":\"a\",\"displayName\":\"Anna\"}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE},
+	 "update set={\"displayName\":\"anna\"}"},
+	{"one e-mail address too many",
+	 {.document = "{\"emails\":[\"a@b.c\"],\"userName\":\"a\"}",
+	  .account =
+		  "{\"userName\":\"a\",\"emails\":[{\"value\":\"a@b.c\"},{\"value\":\"d@b.c\"}]}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE},
+	 "update set={\"emails\":[\"a@b.c\"]}"},
+	{"an element that is not there",
+	 {.document = "{\"emails[type eq \\\"work\\\"].value\":\"a@b.c\",\"userName\":\"a\"}",
+	  .account = "{\"userName\":\"a\",\"emails\":[{\"type\":\"home\",\"value\":\"a@b.c\"}]}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE},
+	 "update set={\"emails[type eq \\\"work\\\"].value\":\"a@b.c\"} "
+	 "body={\"add\":[\"emails[type eq "
+	 "\\\"work\\\"].value\"]}"},
+	{"an element that is there",
+	 {.document = "{\"emails[type eq \\\"work\\\"].value\":\"A@b.c\",\"userName\":\"a\"}",
+	  .account = "{\"userName\":\"a\",\"emails\":[{\"type\":\"Work\",\"value\":\"a@b.c\"}]}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE},
+	 "nothing"},
+	{"a password is set by a creation alone",
+	 {.document = "{\"password\":\"x\",\"userName\":\"a\"}",
+	  .account = "{\"userName\":\"a\"}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE},
+	 "nothing"},
+	{"a manager",
+	 {.document = "{\"userName\":\"a\"}",
+	  .account = "{\"userName\":\"a\"}",
+	  .manager = "m9",
+	  .enabled = true,
+	  .link = LINK_ACTIVE},
+	 "update set={\"" URN ".manager\":{\"value\":\"m9\"}} remember={\"manager\":\"m9\"}"},
+	{"the same manager",
+	 {.document = "{\"userName\":\"a\"}",
+	  .account = "{\"userName\":\"a\",\"" URN "\":{\"manager\":{\"value\":\"m9\"}}}",
+	  .memory = "{\"manager\":\"m9\"}",
+	  .manager = "m9",
+	  .enabled = true,
+	  .link = LINK_ACTIVE},
+	 "nothing"},
+	{"no manager any more",
+	 {.document = "{\"userName\":\"a\"}",
+	  .account = "{\"userName\":\"a\"}",
+	  .memory = "{\"manager\":\"m9\"}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE},
+	 "manager clear={\"" URN ".manager\":null} remember={\"manager\":null}"},
+	{"a manager without an account",
+	 {.document = "{\"userName\":\"a\"}",
+	  .account = "{\"userName\":\"a\"}",
+	  .manager = "",
+	  .enabled = true,
+	  .link = LINK_ACTIVE},
+	 "nothing"},
+};
+
+static void plan_table(void **state)
+{
+	(void)state;
+	open_with("    options: {manager: always}\n");
+	for (size_t i = 0; i < sizeof(plans) / sizeof(plans[0]); i++)
+		expect_plan(&bench, plans[i].name, &plans[i].given, plans[i].plan);
+	bench_close(&bench);
+}
+
+/* ---- requests ---- */
+
+static void requests(void **state)
+{
+	struct target_op op = {
+		.rid = "2819c223/7", .user = "u1", .revision = "W/\"a330bc54f0671c9\""};
+	struct target_op *ops = &op;
+
+	(void)state;
+	open_with("");
+	discover(full);
+	op.kind = TARGET_FIND;
+	op.key = (struct target_key){"userName", "o'\"x\\& é"};
+	expect_request(
+		&bench, &ops, 1,
+		"GET https://a.example/v2/Users?filter=userName%20eq%20%22o%27%5C%22x%5C%5C%26%"
+		"20%C3%A9%22\n");
+	op.key = (struct target_key){URN ".employeeNumber", "7"};
+	expect_request(&bench, &ops, 1,
+		       "GET https://a.example/v2/Users?filter=urn%3Aietf%3Aparams%3Ascim%3Aschemas%"
+		       "3Aextension%3Aenterprise%3A2.0%3AUser%3AemployeeNumber%20eq%20%227%22\n");
+	op.kind = TARGET_READ;
+	expect_request(&bench, &ops, 1, "GET https://a.example/v2/Users/2819c223%2F7\n");
+	/* RFC 7644 3.3 */
+	op.kind = TARGET_CREATE;
+	op.set = parsed("{\"emails\":[\"b@e.example\"],\"emails[type eq "
+			"\\\"home\\\"].value\":\"h@e.example\","
+			"\"externalId\":\"bjensen\",\"name.familyName\":\"Jensen\",\"" URN
+			".department\":\"Tour\",\"userName\":\"bjensen\"}");
+	op.enabled = TARGET_ENABLE;
+	expect_request(&bench, &ops, 1,
+		       "POST https://a.example/v2/Users\napplication/scim+json\n"
+		       "{\"emails\":[{\"value\":\"b@e.example\"},{\"type\":\"home\",\"value\":\"h@"
+		       "e.example\"}],"
+		       "\"externalId\":\"bjensen\",\"name\":{\"familyName\":\"Jensen\"},\"" URN
+		       "\":{\"department\":\"Tour\"},\"userName\":\"bjensen\",\"active\":true,"
+		       "\"schemas\":[\"" CORE "\",\"" URN "\"]}");
+	cJSON_Delete(op.set);
+	/* RFC 7644 3.5.2 */
+	op.kind = TARGET_UPDATE;
+	op.enabled = TARGET_DISABLE;
+	op.set = parsed("{\"name.familyName\":\"Li\",\"" URN ".department\":\"X\"}");
+	op.clear = parsed("{\"title\":null,\"emails[type eq \\\"work\\\"].value\":null}");
+	expect_request(
+		&bench, &ops, 1,
+		"PATCH https://a.example/v2/Users/2819c223%2F7\nIf-Match: W/\"a330bc54f0671c9\"\n"
+		"application/scim+json\n" PATCH_SCHEMA
+		"\"Operations\":[{\"op\":\"replace\",\"path\":\"name.familyName\",\"value\":\"Li\"}"
+		","
+		"{\"op\":\"replace\",\"path\":\"" URN ":department\",\"value\":\"X\"},"
+		"{\"op\":\"remove\",\"path\":\"title\"},"
+		"{\"op\":\"remove\",\"path\":\"emails[type eq \\\"work\\\"]\"},"
+		"{\"op\":\"replace\",\"path\":\"active\",\"value\":false}]}");
+	/* a version that would break the header is left out */
+	op.revision = "x\r\nEvil: 1";
+	op.kind = TARGET_DELETE;
+	expect_request(&bench, &ops, 1, "DELETE https://a.example/v2/Users/2819c223%2F7\n");
+	cJSON_Delete(op.set);
+	cJSON_Delete(op.clear);
+	bench_close(&bench);
+}
+
+static void dialects(void **state)
+{
+	struct target_op op = {.kind = TARGET_UPDATE, .rid = "1", .user = "u"};
+	struct target_op *ops = &op;
+
+	(void)state;
+	open_with("    options: {patch_style: value, booleans: string, media_type: json, "
+		  "endpoints: lower}\n");
+	op.set = parsed("{\"name.familyName\":\"Li\",\"title\":\"Dr\",\"emails[type eq "
+			"\\\"work\\\"].value\":"
+			"\"a@b.c\"}");
+	op.enabled = TARGET_ENABLE;
+	op.body = parsed("{\"add\":[\"emails[type eq \\\"work\\\"].value\"]}");
+	expect_request(&bench, &ops, 1,
+		       "PATCH https://a.example/v2/users/1\napplication/json\n" PATCH_SCHEMA
+		       "\"Operations\":[{\"op\":\"replace\",\"value\":{\"active\":\"true\"}},"
+		       "{\"op\":\"add\",\"path\":\"emails\",\"value\":[{\"type\":\"work\","
+		       "\"value\":\"a@b.c\"}]},"
+		       "{\"op\":\"replace\",\"value\":{\"name\":{\"familyName\":\"Li\"},\"title\":"
+		       "\"Dr\"}}]}");
+	bench_close(&bench);
+	cJSON_Delete(op.body);
+	cJSON_Delete(op.set);
+}
+
+static void put(void **state)
+{
+	struct target_op op = {.kind = TARGET_UPDATE, .rid = "1", .user = "u"};
+	struct target_op *ops = &op;
+	struct target_answer answer = {.status = 501};
+	size_t most;
+
+	(void)state;
+	open_with("");
+	/* PATCH is refused: from now on PUT, which reads first because the plan did not */
+	assert_true(target_scim.downgrade(bench.target, &op, &answer));
+	op.set = parsed("{\"title\":\"Dr\"}");
+	op.clear = parsed("{\"name.familyName\":null}");
+	expect_request(&bench, &ops, 1, "GET https://a.example/v2/Users/1\n");
+	expect_answers(&bench, &ops, 1, 200, "", "{\"id\":\"1\"}", "200 stale read_first 1");
+	assert_int_equal(target_scim.lane(bench.target, &op, &most), 0);
+	cJSON_Delete(op.body);
+	op.body = parsed("{\"account\":{\"schemas\":[\"x\"],\"id\":\"1\",\"meta\":{},\"groups\":[],"
+			 "\"externalId\":"
+			 "\"e\",\"userName\":\"a\",\"name\":{\"familyName\":\"F\",\"givenName\":"
+			 "\"G\"},\"" URN "\":{\"costCenter\":\"9\"},\"active\":true}}");
+	op.enabled = TARGET_DISABLE;
+	expect_request(
+		&bench, &ops, 1,
+		"PUT https://a.example/v2/Users/1\napplication/scim+json\n"
+		"{\"externalId\":\"e\",\"userName\":\"a\",\"name\":{\"givenName\":\"G\"},\"" URN
+		"\":{\"costCenter\":\"9\"},\"title\":\"Dr\",\"active\":false,\"schemas\":[\"" CORE
+		"\",\"" URN "\"]}");
+	cJSON_Delete(op.body);
+	cJSON_Delete(op.set);
+	cJSON_Delete(op.clear);
+	bench_close(&bench);
+}
+
+/* ---- bulk ---- */
+
+static void bulk(void **state)
+{
+	struct target_op a = {.kind = TARGET_CREATE, .user = "u1"},
+			 b = {.kind = TARGET_UPDATE,
+			      .user = "u2",
+			      .rid = "2",
+			      .enabled = TARGET_ENABLE,
+			      .revision = "W/\"3\""},
+			 c = {.kind = TARGET_DELETE, .user = "u3", .rid = "3"};
+	struct target_op *ops[] = {&a, &b, &c};
+
+	(void)state;
+	open_with("");
+	discover(full);
+	a.set = parsed("{\"userName\":\"a\"}");
+	expect_request(&bench, ops, 3,
+		       "POST https://a.example/v2/Bulk\napplication/scim+json\n"
+		       "{\"schemas\":[\"urn:ietf:params:scim:api:messages:2.0:BulkRequest\"],"
+		       "\"Operations\":["
+		       "{\"method\":\"POST\",\"path\":\"/"
+		       "Users\",\"bulkId\":\"u1\",\"data\":{\"userName\":\"a\",\"active\":"
+		       "true,\"schemas\":[\"" CORE "\"]}},"
+		       "{\"method\":\"PATCH\",\"path\":\"/Users/"
+		       "2\",\"bulkId\":\"u2\",\"version\":\"W/\\\"3\\\"\",\"data\":" PATCH_SCHEMA
+		       "\"Operations\":[{\"op\":\"replace\",\"path\":\"active\",\"value\":true}]}},"
+		       "{\"method\":\"DELETE\",\"path\":\"/Users/3\",\"bulkId\":\"u3\"}]}");
+	/* in any order, status as text, number or object, one by its location alone (RFC 7644 3.7.3) */
+	expect_answers(
+		&bench, ops, 3, 200, "",
+		"{\"Operations\":[{\"bulkId\":\"u3\",\"status\":204},"
+		"{\"location\":\"https://a.example/v2/Users/2\",\"status\":{\"code\":\"200\"}},"
+		"{\"bulkId\":\"u1\",\"status\":\"201\",\"location\":\"https://a.example/v2/Users/"
+		"n1\"}]}",
+		"201 ok n1; 200 ok; 204 ok");
+	/* one refused, one missing */
+	expect_answers(
+		&bench, ops, 3, 200, "",
+		"{\"Operations\":[{\"bulkId\":\"u1\",\"status\":\"409\",\"response\":{\"scimType\":"
+		"\"uniqueness\",\"detail\":\"userName "
+		"taken\"}},{\"bulkId\":\"u2\",\"status\":\"412\"}]}",
+		"409 exists name_taken field=userName; 412 stale changed_meanwhile; 0 retry "
+		"odd_status unknown");
+	/* twice the same id: what happened is not known */
+	expect_answers(
+		&bench, ops, 3, 200, "",
+		"{\"Operations\":[{\"bulkId\":\"u1\",\"status\":\"201\",\"location\":\"/Users/x\"},"
+		"{\"bulkId\":\"u1\",\"status\":\"409\"},{\"bulkId\":\"u2\",\"status\":\"200\"},"
+		"{\"bulkId\":\"u3\",\"status\":\"204\"}]}",
+		"0 retry odd_status unknown; 200 ok; 204 ok");
+	expect_answers(&bench, ops, 3, 404, "", "",
+		       "404 downgrade no_bulk; 404 downgrade no_bulk; 404 downgrade no_bulk");
+	expect_answers(&bench, ops, 3, 413, "", "",
+		       "413 split too_large; 413 split too_large; 413 split too_large");
+	expect_answers(&bench, ops, 3, 200, "", "<html>",
+		       "200 retry not_json unknown; 200 retry not_json unknown; 200 retry not_json "
+		       "unknown");
+	/* more than the service takes in a payload: the core halves */
+	cJSON_Delete(a.set);
+	a.set = parsed("{\"userName\":\"a\",\"displayName\":"
+		       "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		       "aaaaaa\"}");
+	request_clear(&bench.request);
+	assert_int_equal(target_scim.request(bench.target, ops, 3, &bench.request), -E2BIG);
+	cJSON_Delete(a.set);
+	bench_close(&bench);
+}
+
+/* ---- answers ---- */
+
+static const struct {
+	enum target_kind kind;
+	int status;
+	const char *headers, *body, *expected;
+} answers[] = {
+	{TARGET_CREATE, 201, "", "{\"id\":\"n1\",\"active\":\"False\"}", "201 ok n1(off)"},
+	{TARGET_CREATE, 201, "Location: https://a.example/v2/Users/n2\r\n", "", "201 ok n2"},
+	{TARGET_CREATE, 201, "", "", "201 ok"}, /* no id: the core looks the user up */
+	{TARGET_CREATE, 201, "", "{\"id\":7}", "201 ok"},
+	{TARGET_CREATE, 201, "", "{\"id\":\"..\"}", "201 ok"},
+	{TARGET_CREATE, 201, "", "{\"id\":\"g\",\"meta\":{\"resourceType\":\"Group\"}}", "201 ok"},
+	{TARGET_CREATE, 200, "", "<html>log in</html>", "200 retry not_json unknown"},
+	{TARGET_CREATE, 201, "", "{\"id\":\"n1\",\"userNa", "201 retry not_json unknown"},
+	{TARGET_CREATE, 409, "", "{\"scimType\":\"uniqueness\",\"detail\":\"externalId is taken\"}",
+	 "409 exists name_taken field=externalId"},
+	{TARGET_CREATE, 400, "", "{\"scimType\":\"uniqueness\"}", "400 exists name_taken"},
+	{TARGET_CREATE, 409, "",
+	 "{\"detail\":\"REQUIRED_FIELD_MISSING:user_must_have…;\",\"status\":409}",
+	 "409 reject mandatory_missing field=userName"},
+	{TARGET_UPDATE, 200, "", "{\"id\":\"r1\",\"active\":false}", "200 ok r1(off)"},
+	{TARGET_UPDATE, 200, "", "{\"id\":\"r2\"}", "200 ok"}, /* not the one that was asked for */
+	{TARGET_UPDATE, 204, "", "", "204 ok"},
+	{TARGET_UPDATE, 200, "", "<html>", "200 retry not_json unknown"},
+	{TARGET_UPDATE, 400, "", "{\"scimType\":\"noTarget\"}", "400 stale no_target"},
+	{TARGET_UPDATE, 400, "", "{\"scimType\":\"mutability\",\"detail\":\"userName\"}",
+	 "400 reject read_only_field field=userName"},
+	{TARGET_UPDATE, 404, "", "", "404 gone not_found"},
+	{TARGET_READ, 200, "", "{\"id\":\"r1\"}", "200 ok r1"},
+	{TARGET_READ, 200, "", "{\"id\":\"r2\"}", "200 retry not_json"},
+	{TARGET_READ, 200, "", "", "200 retry not_json"},
+	{TARGET_READ, 200, "", "[]", "200 retry not_json"},
+	{TARGET_DELETE, 204, "", "", "204 ok"},
+	{TARGET_DELETE, 200, "", "<html>", "200 retry not_json unknown"},
+	{TARGET_DELETE, 404, "", "", "404 gone not_found"},
+	{TARGET_FIND, 200, "", "{\"totalResults\":0}", "200 ok"},
+	{TARGET_FIND, 200, "",
+	 "{\"totalResults\":1,\"resources\":[{\"id\":\"a\",\"userName\":\"ANNA\"}]}", "200 ok a"},
+	{TARGET_FIND, 200, "",
+	 "{\"totalResults\":2,\"Resources\":[{\"id\":\"a\",\"userName\":\"anna\"},{\"id\":\"b\","
+	 "\"userName\":"
+	 "\"anna\"}]}",
+	 "200 ok a b"},
+	/* the filter was ignored; here all of them were seen */
+	{TARGET_FIND, 200, "",
+	 "{\"totalResults\":1,\"Resources\":[{\"id\":\"a\",\"userName\":\"bob\"}]}", "200 ok"},
+	/* and here not */
+	{TARGET_FIND, 200, "",
+	 "{\"totalResults\":9,\"Resources\":[{\"id\":\"a\",\"userName\":\"bob\"}]}",
+	 "200 park filter_ignored"},
+	{TARGET_FIND, 200, "", "{\"Resources\":[{\"userName\":\"anna\"}]}", "200 retry not_json"},
+	{TARGET_FIND, 200, "", "{\"Resources\":{}}", "200 retry not_json"},
+	{TARGET_FIND, 200, "", "<html>", "200 retry not_json"},
+	{TARGET_FIND, 400, "", "{\"scimType\":\"invalidFilter\"}", "400 reject filter_refused"},
+	{TARGET_FIND, 400, "", "[[[[", "400 reject refused"},
+};
+
+static void answer_table(void **state)
+{
+	struct target_op op = {.rid = "r1", .user = "u", .key = {"userName", "anna"}};
+	struct target_op *ops = &op;
+
+	(void)state;
+	open_with("");
+	op.set = parsed("{\"externalId\":\"1\",\"userName\":\"anna\"}");
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		op.kind = answers[i].kind;
+		expect_answers(&bench, &ops, 1, answers[i].status, answers[i].headers,
+			       answers[i].body, answers[i].expected);
+	}
+	cJSON_Delete(op.set);
+	bench_close(&bench);
+}
+
+/* ---- pages ---- */
+
+struct seen {
+	struct buf text;
+};
+
+static void take(void *arg, const struct target_account *account)
+{
+	struct seen *s = arg;
+
+	buf_addf(&s->text, "%s ", account->rid);
+}
+
+static char *page(struct seen *s, const char *body, int rc)
+{
+	struct http_response r = {.failure = HTTP_ANSWERED, .status = 200, .body = slice_of(body)};
+	char *next = NULL;
+
+	buf_clear(&s->text);
+	assert_int_equal(target_scim.listed(bench.target, &r, take, s, &next), rc);
+	return next;
+}
+
+static void pages(void **state)
+{
+	struct seen s = {0};
+	char *next;
+
+	(void)state;
+	open_with("    options: {page_size: 2}\n");
+	request_clear(&bench.request);
+	assert_int_equal(target_scim.list(bench.target, NULL, &bench.request), 0);
+	assert_string_equal(bench.request.url.p, "https://a.example/v2/Users?startIndex=1&count=2");
+	/* itemsPerPage lies; what came counts */
+	next = page(&s,
+		    "{\"totalResults\":3,\"itemsPerPage\":20,\"Resources\":[{\"id\":\"a\"},{\"id\":"
+		    "\"b\"}]}",
+		    0);
+	assert_string_equal(s.text.p, "a b ");
+	assert_string_equal(next, "https://a.example/v2/Users?startIndex=3&count=2");
+	free(next);
+	assert_null(page(&s, "{\"totalResults\":3,\"Resources\":[{\"id\":\"c\"}]}", 0));
+	/* the first page again is the end, not news */
+	target_scim.list(bench.target, NULL, &bench.request);
+	free(page(&s, "{\"totalResults\":99,\"Resources\":[{\"id\":\"a\"},{\"id\":\"b\"}]}", 0));
+	assert_null(
+		page(&s, "{\"totalResults\":99,\"Resources\":[{\"id\":\"a\"},{\"id\":\"b\"}]}", 0));
+	assert_int_equal(s.text.n, 0);
+	/* a cursor */
+	target_scim.list(bench.target, NULL, &bench.request);
+	next = page(&s, "{\"nextCursor\":\"x/y\",\"Resources\":[{\"id\":\"a\"}]}", 0);
+	assert_string_equal(next, "https://a.example/v2/Users?cursor=x%2Fy&count=2");
+	free(next);
+	assert_null(page(&s, "<html>", -EPROTO));
+	assert_null(page(&s, "{\"Resources\":[{\"id\":1}]}", -EPROTO));
+	buf_done(&s.text);
+	bench_close(&bench);
+}
+
+static void matches(void **state)
+{
+	cJSON *a = parsed(
+		"{\"userName\":\"Anna\",\"externalId\":\"X\",\"emails\":[{\"value\":\"a@b.c\"}]}");
+	static const struct {
+		struct target_key key;
+		bool hit;
+	} keys[] = {
+		{{"userName", "anna"}, true},	   {{"externalId", "x"}, false},
+		{{"externalId", "X"}, true},	   {{"emails", "A@b.c"}, true},
+		{{"emails.value", "a@b.c"}, true}, {{"emails.value", "z@b.c"}, false},
+		{{"title", "a"}, false},
+	};
+
+	(void)state;
+	open_with("");
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		assert_int_equal(target_scim.matches(bench.target, a, &keys[i].key), keys[i].hit);
+	assert_false(target_scim.refuses_second(bench.target, "userName"));
+	bench_close(&bench);
+	open_with("    options: {unique: [userName]}\n");
+	assert_true(target_scim.refuses_second(bench.target, "userName"));
+	bench_close(&bench);
+	cJSON_Delete(a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(options),    cmocka_unit_test(discovery),
+		cmocka_unit_test(plan_table), cmocka_unit_test(requests),
+		cmocka_unit_test(dialects),   cmocka_unit_test(put),
+		cmocka_unit_test(bulk),	      cmocka_unit_test(answer_table),
+		cmocka_unit_test(pages),      cmocka_unit_test(matches),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
