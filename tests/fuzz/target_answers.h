@@ -1,0 +1,180 @@
+/* Any bytes as the answer of a service: first byte what was asked, second byte which status, the rest the body. What is taken
+ * out of it must be usable without a second look: ids that can stand in a URL, nobody else's account, pages of the same host. */
+#ifndef DIRPIPE_FUZZ_TARGET_ANSWERS_H
+#define DIRPIPE_FUZZ_TARGET_ANSWERS_H
+
+#include "mapping.h"
+#include "oauth.h"
+#include "target.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void must(bool good)
+{
+	if (!good)
+		abort();
+}
+
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	must(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+}
+
+/* %s in the YAML is the file with the secret. */
+static void add_yaml(struct buf *out, const char *yaml, const char *path)
+{
+	const char *at = strstr(yaml, "%s");
+
+	buf_add(out, yaml, (size_t)(at - yaml));
+	buf_adds(out, path);
+	buf_adds(out, at + 2);
+}
+
+/* Made once; both live as long as the process. */
+static struct conf *conf;
+static struct target *target;
+static const struct target_driver *made_by;
+
+static void drop(void)
+{
+	made_by->destroy(target);
+	conf_free(conf);
+}
+
+static struct target *target_of(const struct target_driver *driver, const char *yaml)
+{
+	char folder[] = "/tmp/fuzz_target.XXXXXX", path[64];
+	struct buf CLEANUP(buf_cleanup) text = {0};
+	struct buf CLEANUP(buf_cleanup) why = {0};
+
+	if (target)
+		return target;
+	must(mkdtemp(folder) != NULL);
+	snprintf(path, sizeof(path), "%s/x", folder);
+	write_file(path, "secret");
+	buf_adds(&text, "targets:\n  t:\n    url: https://a.example/v2\n");
+	add_yaml(&text, yaml, path);
+	snprintf(path, sizeof(path), "%s/c", folder);
+	write_file(path, text.p);
+	conf = conf_load(path, &why);
+	must(conf != NULL);
+	target = driver->create(conf_named(conf_root(conf), "targets", "t"), &why);
+	must(target != NULL);
+	made_by = driver;
+	must(atexit(drop) == 0);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/x", folder);
+	unlink(path);
+	rmdir(folder);
+	return target;
+}
+
+static void check_account(const struct target_account *a)
+{
+	must(a->rid && *a->rid && strcmp(a->rid, ".") != 0 && strcmp(a->rid, "..") != 0);
+	must(cJSON_IsObject(a->json));
+	must(utf8_valid(slice_of(a->rid)));
+}
+
+static void check_answer(const struct target_op *op, struct target_answer *a)
+{
+	must(a->status >= 0 && a->status <= 599);
+	must(a->accounts_n <= TARGET_HITS);
+	must(op->kind == TARGET_FIND || a->accounts_n <= 1);
+	for (size_t i = 0; i < a->accounts_n; i++) {
+		check_account(&a->accounts[i]);
+		if (op->kind == TARGET_READ || op->kind == TARGET_UPDATE)
+			must(strcasecmp(a->accounts[i].rid, op->rid) == 0);
+		target_account_done(&a->accounts[i]);
+	}
+	free(a->accounts);
+	buf_done(&a->code);
+	buf_done(&a->detail);
+	buf_done(&a->field);
+	buf_done(&a->request_id);
+	buf_done(&a->retry_after);
+}
+
+static void take(void *arg, const struct target_account *account)
+{
+	(void)arg;
+	check_account(account);
+}
+
+static void feed_list(const struct target_driver *driver, struct target *t,
+		      const struct http_response *r)
+{
+	struct target_request request = {0};
+	struct buf CLEANUP(buf_cleanup) origin = {0};
+	char *next = NULL;
+
+	driver->list(t, NULL, &request);
+	if (driver->listed(t, r, take, NULL, &next) == 0 && next)
+		must(oauth_origin(next, &origin) == 0 &&
+		     strcmp(origin.p, "https://a.example") == 0);
+	free(next);
+	buf_done(&request.url);
+	buf_done(&request.header_text);
+}
+
+static void feed(const struct target_driver *driver, struct target *t, uint8_t what,
+		 const struct http_response *r, const cJSON *set)
+{
+	static const char *const users[] = {"u1", "u2", "u3"}, *const rids[] = {"r1", "r2", "r3"};
+	struct target_op list[3];
+	struct target_op *ops[3] = {&list[0], &list[1], &list[2]};
+	struct target_answer answers[3];
+	size_t n = what & 8 ? 3 : 1;
+
+	memset(list, 0, sizeof(list));
+	memset(answers, 0, sizeof(answers));
+	for (size_t i = 0; i < 3; i++) {
+		list[i].kind = (enum target_kind)((what + i) % TARGET_KINDS);
+		if (n > 1 && list[i].kind == TARGET_FIND)
+			list[i].kind = TARGET_CREATE;
+		list[i].name = "manager";
+		list[i].user = users[i];
+		list[i].rid = rids[i];
+		list[i].set = cJSON_Duplicate(set, true);
+		list[i].key =
+			(struct target_key){what & 16 ? "onPremisesImmutableId" : "userName", "a"};
+	}
+	driver->answers(t, ops, n, r, answers);
+	for (size_t i = 0; i < n; i++)
+		check_answer(&list[i], &answers[i]);
+	for (size_t i = 0; i < 3; i++)
+		cJSON_Delete(list[i].set);
+}
+
+static int fuzz_answers(const struct target_driver *driver, const char *yaml, const uint8_t *data,
+			size_t size)
+{
+	static const int statuses[] = {200, 201, 204, 400, 403, 404, 409, 412, 424, 429, 500, 503};
+	struct target *t = target_of(driver, yaml);
+	struct http_response r = {.failure = HTTP_ANSWERED, .sent = true};
+	cJSON *set;
+
+	if (size < 2)
+		return 0;
+	r.status = statuses[data[1] % (sizeof(statuses) / sizeof(statuses[0]))];
+	r.headers = SLICE("Location: https://a.example/v2/Users/n1\r\n");
+	r.body = (struct slice){(const char *)data + 2, size - 2};
+	set = json_parse(SLICE("{\"externalId\":\"1\",\"userName\":\"a\"}"), NULL);
+	if ((data[0] & 7) == 7)
+		feed_list(driver, t, &r);
+	else
+		feed(driver, t, data[0], &r, set);
+	cJSON_Delete(set);
+	return 0;
+}
+
+#endif
