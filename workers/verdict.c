@@ -10,16 +10,6 @@
 #define ON(kind) (1u << (kind))
 #define WRITES	 (ON(TARGET_CREATE) | ON(TARGET_UPDATE) | ON(TARGET_DELETE) | ON(TARGET_STEP))
 
-const char *verdict_class_name(enum verdict_class class)
-{
-	static const char *const names[VERDICT_CLASSES] = {
-		"ok",	 "gone", "exists", "stale",	"split", "downgrade",
-		"retry", "park", "reject", "throttled", "auth",	 "down",
-	};
-
-	return names[class];
-}
-
 /* First match counts. Sources: RFC 9110 15, RFC 6585, RFC 7644 3.12, GOALS 8 (520-527: Cloudflare's). */
 static const struct verdict_row general[] = {
 	{0, 200, 299, NULL, VERDICT_CLASS_OK, NULL, NULL},

@@ -37,7 +37,7 @@ struct verdict_row {
 		waits; /* PARK: what it waits for, "seat:"; the answer's `value` is put behind it; NULL: nothing */
 };
 
-enum { VERDICT_REASON = 40, VERDICT_RETRY_AFTER_CAP_MS = 15 * 60 * 1000 };
+enum { VERDICT_RETRY_AFTER_CAP_MS = 15 * 60 * 1000 };
 
 /* Facts about one operation's answer, as verdict_judge wants them. */
 struct verdict_facts {
@@ -66,8 +66,6 @@ struct verdict verdict_judge(const struct verdict_facts *facts, const struct ver
 /* Retry-After (RFC 9110 10.2.3): seconds, fractional seconds (rounded up to ms), or an HTTP date; -1: absent or nonsense;
  * capped at VERDICT_RETRY_AFTER_CAP_MS. */
 int64_t verdict_retry_after_ms(struct slice value, int64_t now_unix_ms);
-
-const char *verdict_class_name(enum verdict_class class);
 
 /* Failures in a row over all users of this process: no answer, or 5xx but 501. Any other answer ends the row. */
 enum { VERDICT_DOWN_AFTER = 5, VERDICT_THROTTLE_MS = 3000 /* without a Retry-After */ };

@@ -277,11 +277,24 @@ static void on_last_words(void *arg)
 	w->ended(w->arg);
 }
 
+static void log_counts(const struct worker *w)
+{
+	uint64_t connections, requests;
+	struct log_line l;
+
+	http_counts(w->http, &connections, &requests);
+	l = log_begin(LOG_INFO_, "DP-3205", "worker ends");
+	log_int(&l, "requests", (int64_t)requests);
+	log_int(&l, "connections", (int64_t)connections);
+	log_end(&l);
+}
+
 static void leave(struct worker *w)
 {
 	if (w->left)
 		return;
 	w->left = true;
+	log_counts(w);
 	if (w->session)
 		session_leave(w->session);
 	loop_timer_free(w->timer);
