@@ -59,12 +59,15 @@ class Unavailable(Exception):
     """This machine cannot run a domain controller; the text says why."""
 
 
-def why_not():
-    """None, or why no controller can be started here."""
+def why_not(controllers=1):
+    """None, or why so many controllers cannot be started here."""
     if os.geteuid() != 0:
         return "a Samba domain controller needs root (ports 389 and 636)"
     if not shutil.which("samba") or not shutil.which("samba-tool"):
         return "samba-ad-dc is not installed"
+    if controllers > 1 and subprocess.run(["unshare", "-m", "mount", "--bind", "/etc/hosts", "/etc/hosts"], check=False,
+                                          capture_output=True).returncode != 0:
+        return "two controllers need a mount namespace of their own (CAP_SYS_ADMIN)"
     return None
 
 
@@ -401,7 +404,7 @@ class Domain:
     TWO_SERVICES = "rpc, ldap, cldap, kdc, drepl, winbindd"
 
     def __init__(self, folder, controllers=1):
-        reason = why_not()
+        reason = why_not(controllers)
         if reason:
             raise Unavailable(reason)
         self.folder = Path(folder)
