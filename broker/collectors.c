@@ -109,13 +109,14 @@ static void view_hold(struct source_view *v, const struct wire_hold *w)
 	while (*at && !((*at)->kind == w->kind && slice_is(w->name, (*at)->name)))
 		at = &(*at)->next;
 	h = *at;
-	if (!w->active && h) {
-		*at = h->next;
-		free(h->name);
-		free(h);
-	}
-	if (!w->active)
+	if (!w->active) {
+		if (h) {
+			*at = h->next;
+			free(h->name);
+			free(h);
+		}
 		return;
+	}
 	if (!h) {
 		h = mem_alloc(sizeof(*h));
 		h->kind = w->kind;

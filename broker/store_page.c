@@ -358,7 +358,7 @@ static void put_conf(struct store_args *a, const struct store_target *t, const s
 	recorded(a, at);
 }
 
-static void log_line(struct store *s, struct store_args *a, struct slice line)
+static void log_line(struct store *s, struct store_args *a, const struct queue_effect *e)
 {
 	command(a, 8, "XADD", s->key_log);
 	text(a, "MAXLEN");
@@ -366,7 +366,7 @@ static void log_line(struct store *s, struct store_args *a, struct slice line)
 	number(a, s->conf.log_entries ? s->conf.log_entries : STORE_LOG_MOST);
 	text(a, "*");
 	text(a, "j");
-	borrow(a, line);
+	borrow(a, e->detail);
 }
 
 static void put_session(struct store *s, struct store_args *a, const struct queue_effect *e)
@@ -393,74 +393,79 @@ static void put_cursor(struct store *s, struct store_args *a, const struct queue
 	recorded(a, at);
 }
 
-static void effect(struct store *s, struct store_args *a, const struct queue_effect *e)
+/* What stands beside the users of a target. */
+static void effect_of_target(struct store *s, struct store_args *a, const struct queue_effect *e)
 {
-	switch (e->kind) {
-	case QUEUE_PUT_ENTRY:
-		put_entry(s, a, e);
-		break;
-	case QUEUE_DEL_ENTRY:
-		del_entry(s, a, e);
-		break;
-	case QUEUE_DISPATCH:
-		dispatch(s, a, e);
-		break;
+	const struct store_target *t = &s->targets[e->target];
+
+	switch ((int)e->kind) {
 	case QUEUE_DEL_LEASE:
-		member_command(a, "HDEL", s->targets[e->target].flight, &e->user);
-		break;
-	case QUEUE_PUT_USER:
-		put_user(s, a, &e->row);
-		break;
-	case QUEUE_PUT_LINK:
-		put_link(s, a, e);
-		break;
-	case QUEUE_PUT_APPLIED:
-		put_applied(s, a, e);
+		member_command(a, "HDEL", t->flight, &e->user);
 		break;
 	case QUEUE_PUT_RID:
 	case QUEUE_DEL_RID:
-		rid(a, &s->targets[e->target], e);
+		rid(a, t, e);
 		break;
 	case QUEUE_PUT_STUCK:
 	case QUEUE_DEL_STUCK:
-		stuck(a, &s->targets[e->target], e);
+		stuck(a, t, e);
 		break;
 	case QUEUE_PUT_HELD:
 	case QUEUE_DEL_HELD:
-		held(a, &s->targets[e->target], e);
-		break;
-	case QUEUE_PUT_WAITER:
-	case QUEUE_DEL_WAITER:
-		waiter(s, a, e);
-		break;
-	case QUEUE_PUT_GUARD:
-	case QUEUE_DEL_GUARD:
-		guard(s, a, e);
+		held(a, t, e);
 		break;
 	case QUEUE_PUT_PAUSE:
-		put_pause(a, &s->targets[e->target], &e->pause);
+		put_pause(a, t, &e->pause);
 		break;
 	case QUEUE_DEL_PAUSE:
-		command(a, 2, "DEL", s->targets[e->target].pause);
-		break;
-	case QUEUE_PUT_ERROR:
-		put_error(s, a, e);
+		command(a, 2, "DEL", t->pause);
 		break;
 	case QUEUE_PUT_CONF:
-		put_conf(a, &s->targets[e->target], &e->fp);
+		put_conf(a, t, &e->fp);
 		break;
-	case QUEUE_LOG:
-		log_line(s, a, e->detail);
-		break;
-	case QUEUE_PUT_SESSION:
-		put_session(s, a, e);
-		break;
-	case QUEUE_PUT_CURSOR:
-		put_cursor(s, a, e);
-		break;
-	case QUEUE_EFFECT_KINDS:
+	default:
 		abort();
 	}
+}
+
+typedef void (*effect_fn)(struct store *s, struct store_args *a, const struct queue_effect *e);
+
+static void user_row(struct store *s, struct store_args *a, const struct queue_effect *e)
+{
+	put_user(s, a, &e->row);
+}
+
+static const effect_fn effects[QUEUE_EFFECT_KINDS] = {
+	[QUEUE_PUT_ENTRY] = put_entry,
+	[QUEUE_DEL_ENTRY] = del_entry,
+	[QUEUE_DISPATCH] = dispatch,
+	[QUEUE_DEL_LEASE] = effect_of_target,
+	[QUEUE_PUT_USER] = user_row,
+	[QUEUE_PUT_LINK] = put_link,
+	[QUEUE_PUT_APPLIED] = put_applied,
+	[QUEUE_PUT_RID] = effect_of_target,
+	[QUEUE_DEL_RID] = effect_of_target,
+	[QUEUE_PUT_STUCK] = effect_of_target,
+	[QUEUE_DEL_STUCK] = effect_of_target,
+	[QUEUE_PUT_HELD] = effect_of_target,
+	[QUEUE_DEL_HELD] = effect_of_target,
+	[QUEUE_PUT_WAITER] = waiter,
+	[QUEUE_DEL_WAITER] = waiter,
+	[QUEUE_PUT_GUARD] = guard,
+	[QUEUE_DEL_GUARD] = guard,
+	[QUEUE_PUT_PAUSE] = effect_of_target,
+	[QUEUE_DEL_PAUSE] = effect_of_target,
+	[QUEUE_PUT_ERROR] = put_error,
+	[QUEUE_PUT_CONF] = effect_of_target,
+	[QUEUE_LOG] = log_line,
+	[QUEUE_PUT_SESSION] = put_session,
+	[QUEUE_PUT_CURSOR] = put_cursor,
+};
+
+static void effect(struct store *s, struct store_args *a, const struct queue_effect *e)
+{
+	assert(e->kind < QUEUE_EFFECT_KINDS && effects[e->kind]);
+	effects[e->kind](s, a, e);
 }
 
 static bool is_cursor(const struct queue_effect *e)

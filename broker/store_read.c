@@ -51,7 +51,7 @@ static char *user_key(const struct store *s, const struct id *id)
 static void known_read(void *arg, enum redis_class class, const redisReply *reply)
 {
 	struct read *r = arg;
-	bool ok = class == REDIS_CLASS_OK && reply->type == REDIS_REPLY_ARRAY &&
+	bool ok = class == REDIS_CLASS_OK && reply && reply->type == REDIS_REPLY_ARRAY &&
 		  reply->elements == 2 * r->n;
 	struct wire_known *rows = mem_array(r->n + 1, sizeof(*rows));
 	size_t n = 0;
@@ -99,8 +99,8 @@ void store_known(struct store *s, const struct id *ids, size_t n, store_known_fn
 static void cursor_read(void *arg, enum redis_class class, const redisReply *reply)
 {
 	struct read *r = arg;
-	bool ok =
-		class == REDIS_CLASS_OK && reply->type == REDIS_REPLY_ARRAY && reply->elements == 3;
+	bool ok = class == REDIS_CLASS_OK && reply && reply->type == REDIS_REPLY_ARRAY &&
+		  reply->elements == 3;
 	struct slice cookie = {0}, server = {0}, config;
 	struct fp fp = {0};
 
@@ -123,7 +123,7 @@ static const struct store_source *source_named(const struct store *s, const char
 	for (size_t i = 0; i < s->conf.sources_n; i++)
 		if (strcmp(s->sources[i].name, name) == 0)
 			return &s->sources[i];
-	return NULL;
+	abort(); /* callers have it from the same list */
 }
 
 static const struct store_target *target_named(const struct store *s, const char *name)
@@ -131,7 +131,7 @@ static const struct store_target *target_named(const struct store *s, const char
 	for (size_t i = 0; i < s->conf.targets_n; i++)
 		if (strcmp(s->targets[i].name, name) == 0)
 			return &s->targets[i];
-	return NULL;
+	abort(); /* callers have it from the same list */
 }
 
 void store_cursor(struct store *s, const char *source, store_cursor_fn fn, void *arg)
@@ -337,7 +337,8 @@ static void user_read(void *arg, enum redis_class class, const redisReply *reply
 	struct slice refs;
 	cJSON *user, *targets;
 
-	if (class != REDIS_CLASS_OK || reply->type != REDIS_REPLY_ARRAY || reply->elements < 1) {
+	if (class != REDIS_CLASS_OK || !reply || reply->type != REDIS_REPLY_ARRAY ||
+	    reply->elements < 1) {
 		answer(r, NULL);
 		return;
 	}
@@ -426,7 +427,8 @@ static void rows_read(struct read *r, enum redis_class class, const redisReply *
 	cJSON *list;
 	size_t n = 0;
 
-	if (class != REDIS_CLASS_OK || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
+	if (class != REDIS_CLASS_OK || !reply || reply->type != REDIS_REPLY_ARRAY ||
+	    reply->elements != 2) {
 		answer(r, NULL);
 		return;
 	}
@@ -489,7 +491,7 @@ static void holds_read(void *arg, enum redis_class class, const redisReply *repl
 	struct read *r = arg;
 	cJSON *holds;
 
-	if (class != REDIS_CLASS_OK || reply->type != REDIS_REPLY_ARRAY) {
+	if (class != REDIS_CLASS_OK || !reply || reply->type != REDIS_REPLY_ARRAY) {
 		answer(r, NULL);
 		return;
 	}
@@ -521,7 +523,7 @@ static void log_read(void *arg, enum redis_class class, const redisReply *reply)
 	struct read *r = arg;
 	cJSON *lines;
 
-	if (class != REDIS_CLASS_OK || reply->type != REDIS_REPLY_ARRAY) {
+	if (class != REDIS_CLASS_OK || !reply || reply->type != REDIS_REPLY_ARRAY) {
 		answer(r, NULL);
 		return;
 	}

@@ -162,9 +162,12 @@ CONTEXT = zmq.Context.instance()
 
 
 class Peer:
-    def __init__(self, endpoint):
+    def __init__(self, endpoint, keys=None):
+        """keys: own public, own secret, the broker's public key (CURVE)."""
         self.socket = CONTEXT.socket(zmq.DEALER)
         self.socket.linger = 0
+        if keys:
+            self.socket.curve_publickey, self.socket.curve_secretkey, self.socket.curve_serverkey = keys
         self.socket.connect(endpoint)
         self.epoch = (0, 0)
         self.nonce = random.getrandbits(63) | 1

@@ -6,12 +6,15 @@ import random
 import re
 import signal
 import subprocess
+import time
 import urllib.error
 import urllib.request
 
 import pytest
+import zmq
 
 from brokerpeers import Broker, Collector, Peer, Redis, Worker, drive, wait
+from pipeline import Secret, free_port
 from sims import build_dir
 
 
@@ -237,6 +240,51 @@ def test_redis_emptied_is_noticed(broker, redis):
     # What the collector reports is an epoch that Redis does not know any more: everything is published and read again.
     drive([collector, *workers], lambda: collector.distrusted and all_clean(broker, 50)(), "everything again", 60)
     assert len(redis.ask("--scan", "--pattern", "{dp:t}:user:*")) == 50
+
+
+# ---- keys over tcp
+
+
+def hears(peer, verb, seconds=10):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        message = peer.hear()
+        if message and message[0] == verb:
+            return message[1]
+        peer.socket.poll(20)
+    return None
+
+
+def test_tcp_needs_a_key_with_the_role(redis):
+    ours, theirs, stranger = zmq.curve_keypair(), zmq.curve_keypair(), zmq.curve_keypair()
+    broker = Broker(redis.folder, redis)
+    port = free_port()
+    secret = redis.folder / "curve"
+    secret.write_bytes(ours[1] + b"\n")
+    secret.chmod(0o600)
+    broker.conf["broker"]["endpoints"].append(f"tcp://127.0.0.1:{port}")
+    broker.write()
+    done = subprocess.run([str(build_dir() / "dirpipe-broker"), "--config", str(broker.path), "-t"], capture_output=True, text=True)
+    assert done.returncode == 78, "tcp without keys"
+    broker.conf["broker"]["curve"] = {"secret_key": Secret(secret), "peers": [
+        {"name": "host2", "public_key": theirs[0].decode(), "role": "worker", "only": "app"}]}
+    broker.write()
+    with broker.start():
+        broker.wait_ready()
+        known = Peer(f"tcp://127.0.0.1:{port}", (*theirs, ours[0]))
+        known.say("hello", source="corp", nonce=1)
+        assert hears(known, "error")["reason"] == b"this key's role does not allow that"
+        known.say("ready", target="other", nonce=1, worker="w")
+        assert hears(known, "error")["reason"] == b"no such target in the broker's configuration"
+        known.say("ready", target="app", nonce=1, worker="w", clock_boot_ms=1)
+        assert hears(known, "beat")
+        assert broker.ask("status")["targets"][0]["workers"][0]["name"] == "w"
+        nobody = Peer(f"tcp://127.0.0.1:{port}", (*stranger, ours[0]))
+        nobody.say("ready", target="app", nonce=2, worker="w2", clock_boot_ms=1)
+        plain = Peer(f"tcp://127.0.0.1:{port}")
+        plain.say("ready", target="app", nonce=3, worker="w3", clock_boot_ms=1)
+        assert hears(nobody, "beat", 2.5) is None and hears(plain, "beat", 0.5) is None
+        assert broker.ask("status")["peers"]["workers"] == 1
 
 
 # ---- what operators see
