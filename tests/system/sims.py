@@ -9,7 +9,6 @@ Each makes a throw-away certificate authority in its directory unless it is give
 faults() and the others is described in tests/sims/common/sim.h.
 """
 
-import base64
 import http.client
 import json
 import os
@@ -21,6 +20,7 @@ import ssl
 import subprocess
 import time
 import urllib.parse
+import uuid
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 CACHE = TESTS / ".cache"
@@ -342,3 +342,72 @@ class Scimmy(ScimCalls, Service):
             start += len(page.get("Resources", []))
             if start > page["totalResults"] or not page.get("Resources"):
                 return sorted(users, key=lambda user: (user.get("externalId", ""), user["userName"]))
+
+
+class GraphSim(Simulator):
+    """The strict Microsoft Graph simulator with its login service on the same port."""
+
+    program = "dirpipe-sim-graph"
+
+    def __init__(self, directory, tenant=None, client_id=None, **options):
+        super().__init__(directory, **options)
+        self.tenant = tenant or str(uuid.uuid4())
+        self.client_id = client_id or str(uuid.uuid4())
+        self.client_secret = "secret-" + secrets.token_urlsafe(24)
+        self.client_secret_file = self._secret_file("client-secret", self.client_secret)
+        self.client_cert, self.client_key = self.authority.issue("client", rsa=True)
+        self._token = None
+
+    @property
+    def login_url(self):
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def url(self):
+        return f"https://127.0.0.1:{self.port}/v1.0"
+
+    def _options(self):
+        return ["--tenant", self.tenant, "--client-id", self.client_id,
+                "--client-secret-file", self.client_secret_file, "--client-cert", self.client_cert]
+
+    def login(self, **changes):
+        """One request to the token endpoint; changes replace fields (None leaves one out)."""
+        form = {"client_id": self.client_id, "client_secret": self.client_secret,
+                "grant_type": "client_credentials", "scope": "https://graph.microsoft.com/.default", **changes}
+        body = urllib.parse.urlencode({name: value for name, value in form.items() if value is not None})
+        return self.http("POST", f"/{self.tenant}/oauth2/v2.0/token", body,
+                         {"Content-Type": "application/x-www-form-urlencoded"})
+
+    def call(self, method, path, body=None, headers=None, token=None):
+        """One request below /v1.0, with a token that is fetched when it is needed."""
+        if token is None:
+            self._token = self._token or self.login().body["access_token"]
+            token = self._token
+        sent = {"Authorization": f"Bearer {token}"}
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        sent.update(headers or {})
+        answer = self.http(method, "/v1.0" + path, body, sent)
+        if answer.status == 401:
+            self._token = None
+        return answer
+
+    def find(self, filter_text, select="id,userPrincipalName", **parameters):
+        query = urllib.parse.urlencode({"$filter": filter_text, "$select": select, **parameters},
+                                       quote_via=urllib.parse.quote)
+        return self.call("GET", f"/users?{query}")
+
+    def batch(self, requests):
+        """Carries out (id, method, url, body or None, dependsOn or None) and returns {id: response}."""
+        items = []
+        for number, method, url, body, after in requests:
+            item = {"id": number, "method": method, "url": url}
+            if body is not None:
+                item |= {"body": body, "headers": {"Content-Type": "application/json"}}
+            if after:
+                item["dependsOn"] = after
+            items.append(item)
+        answer = self.call("POST", "/$batch", {"requests": items})
+        if answer.status not in (200, 424):
+            raise ValueError(answer.body)
+        return {response["id"]: response for response in answer.body["responses"]}

@@ -264,7 +264,8 @@ bool sim_inner(struct sim *sim, struct sim_call *call, struct sim_call *outer)
 {
 	sim->stats.inner++;
 	call->inner = true;
-	call->http = outer->http;
+	if (!call->http)
+		call->http = outer->http;
 	call->unheard = outer->unheard;
 	call->late = outer->late;
 	pass(sim, call);

@@ -53,7 +53,8 @@ struct sim;
 /* A request on its way through the service, also one inside a batch. */
 struct sim_call {
 	struct slice method, path, query, body;
-	const struct http_request *http; /* the outer request: headers */
+	const struct http_request
+		*http; /* headers: of the outer request unless a batch gives its own */
 	bool inner;
 	bool unheard; /* the client will not hear of the outcome */
 	bool late;

@@ -1,0 +1,224 @@
+/*
+ * dirpipe-sim-graph: a strict Microsoft Graph v1.0 and its login service for the tests: users, groups,
+ * licences, deleted items, delta, $batch. common/sim.h describes the command line and the admin
+ * interface; beside those:
+ *   --tenant GUID --client-id GUID
+ *   --client-secret-file FILE, --client-cert FILE (PEM; PS256 or RS256 assertions)
+ *   knobs         struct graph_knobs in graph.h; the vendor's budgets are off until set:
+ *                 {"writes": 3000, "units": 8000}
+ *   POST /seed    {"users": [{properties, "id", "roles": "Global Administrator" (privileged),
+ *                 "onPremisesSyncEnabled": true, "deleted": true}], "groups": [{"displayName", "id",
+ *                 "members": [ids or names], "dynamic", "onPremisesSyncEnabled"}],
+ *                 "skus": [{"skuId", "skuPartNumber", "seats"}]}
+ * /v1.0 is the API, /TENANT/oauth2/v2.0/token the token endpoint, both on one port.
+ */
+#include <openssl/pem.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "props.h"
+
+extern struct graph graph_state;
+struct graph graph_state;
+
+static void on_error(struct sim *sim, struct sim_call *call, int status, const char *text)
+{
+	graph_error(sim->state, call, status, "InternalServerError", "%s", text);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct user *x = &graph_state.dir.users[*(const uint32_t *)a];
+	const struct user *y = &graph_state.dir.users[*(const uint32_t *)b];
+	int order = strcmp(x->immutable, y->immutable);
+
+	return order ? order : strcmp(x->upn, y->upn);
+}
+
+static uint32_t *on_list(struct sim *sim, bool groups, size_t *ret_n)
+{
+	const struct directory *dir = &((struct graph *)sim->state)->dir;
+	uint32_t *list = xalloc((groups ? dir->live_groups : dir->live_users) * sizeof *list);
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < (groups ? dir->n_groups : dir->n_users); i++) {
+		if (groups ? dir->groups[i].live : dir->users[i].live)
+			list[n++] = i;
+	}
+	if (!groups)
+		qsort(list, n, sizeof *list, by_key);
+	*ret_n = n;
+	return list;
+}
+
+static void print_group(struct graph *g, uint32_t number, struct text *out)
+{
+	const struct group *group = &g->dir.groups[number];
+	char id[UUID_TEXT + 1];
+
+	text_char(out, '{');
+	groups_print(g, number, out);
+	text_str(out, ",\"members\":[");
+	for (uint32_t i = 0; i < group->n_members; i++) {
+		uuid_print(g->dir.users[group->members[i]].id, id);
+		text_fmt(out, "%s\"%s\"", i ? "," : "", id);
+	}
+	text_str(out, "]}");
+}
+
+/* id, userPrincipalName, what is set, licences and manager if there are any. */
+static void print_user(struct graph *g, uint32_t number, struct text *out)
+{
+	const struct user *user = &g->dir.users[number];
+	char id[UUID_TEXT + 1];
+
+	uuid_print(user->id, id);
+	text_fmt(out, "{\"id\":\"%s\",\"userPrincipalName\":", id);
+	text_json(out, slice_of(user->upn));
+	if (user->doc_n > 2) {
+		text_char(out, ',');
+		text_add(out, user->doc + 1, user->doc_n - 2);
+	}
+	if (user->licences) {
+		text_str(out, ",\"assignedLicenses\":");
+		props_print(g, prop_find(SLICE("assignedLicenses")), number, NULL, out);
+	}
+	if (user->manager) {
+		uuid_print(g->dir.users[user->manager - 1].id, id);
+		text_fmt(out, ",\"manager\":\"%s\"", id);
+	}
+	text_char(out, '}');
+}
+
+static void on_print(struct sim *sim, bool groups, uint32_t number, struct text *out)
+{
+	struct graph *g = sim->state;
+
+	if (groups && g->dir.groups[number].live)
+		print_group(g, number, out);
+	else if (!groups && g->dir.users[number].live)
+		print_user(g, number, out);
+}
+
+static const char *seed_sku(struct graph *g, const struct json *object)
+{
+	struct slice id = json_get_string(object, "skuId");
+	struct slice part = json_get_string(object, "skuPartNumber");
+	struct sku *sku = &g->dir.skus[g->dir.n_skus];
+
+	if (g->dir.n_skus == SKUS_MAX || id.n != UUID_TEXT || part.n >= sizeof sku->part)
+		return "a SKU needs a skuId (GUID); there can be 32";
+	memcpy(sku->id, id.p, id.n);
+	memcpy(sku->part, part.p, part.n);
+	sku->seats = json_get_number(object, "seats", 0);
+	g->dir.n_skus++;
+	return NULL;
+}
+
+static const char *seed_list(struct graph *g, const struct json *list,
+			     const char *(*seed)(struct graph *, const struct json *))
+{
+	const char *error = NULL;
+
+	JSON_EACH(object, list)
+	{
+		if (!error)
+			error = seed(g, object);
+	}
+	return error;
+}
+
+static const char *on_seed(struct sim *sim, const struct json *object)
+{
+	const char *error = seed_list(sim->state, json_get(object, "users"), users_seed);
+
+	if (!error)
+		error = seed_list(sim->state, json_get(object, "groups"), groups_seed);
+	return error ? error : seed_list(sim->state, json_get(object, "skus"), seed_sku);
+}
+
+static void on_stats(struct sim *sim, struct text *out)
+{
+	const struct graph *g = sim->state;
+
+	text_fmt(out, ",\"users\":%u,\"groups\":%u,\"tokens\":%llu", g->dir.live_users,
+		 g->dir.live_groups, (unsigned long long)g->tokens_given);
+}
+
+static void on_reset(struct sim *sim)
+{
+	struct graph *g = sim->state;
+
+	directory_clear(&g->dir);
+	g->write_budget = g->unit_budget = (struct budget){0};
+	memset(g->tokens, 0, sizeof g->tokens);
+	g->tokens_given = 0;
+}
+
+static const char *read_cert(struct graph *g, const char *path)
+{
+	FILE *file = fopen(path, "re");
+
+	if (!file)
+		return "the file cannot be read";
+	g->client_cert = PEM_read_X509(file, NULL, NULL, NULL);
+	fclose(file);
+	return g->client_cert ? NULL : "no certificate in PEM";
+}
+
+static const char *on_option(struct sim *sim, int option, const char *value)
+{
+	struct graph *g = sim->state;
+
+	if (option == 0)
+		g->tenant = xdup(value, strlen(value));
+	else if (option == 1)
+		g->client_id = xdup(value, strlen(value));
+	else if (option == 2)
+		g->client_secret = sim_read_secret(value);
+	else
+		return read_cert(g, value);
+	return option == 2 && !g->client_secret ? "the file cannot be read" : NULL;
+}
+
+static const char *on_start(struct sim *sim)
+{
+	const struct graph *g = sim->state;
+
+	if (!g->tenant || !g->client_id)
+		return "--tenant and --client-id are needed";
+	return g->client_secret || g->client_cert
+		       ? NULL
+		       : "--client-secret-file or --client-cert is needed";
+}
+
+static const struct sim_service service = {
+	.name = "graph",
+	.handle = graph_handle,
+	.writes = graph_writes,
+	.key = graph_key,
+	.error = on_error,
+	.list = on_list,
+	.print = on_print,
+	.seed = on_seed,
+	.stats = on_stats,
+	.reset = on_reset,
+	.option = on_option,
+	.start = on_start,
+	.options = "tenant|client-id|client-secret-file|client-cert",
+};
+
+int main(int argc, char **argv)
+{
+	static struct sim sim = {.service = &service, .state = &graph_state};
+
+	graph_state.sim = &sim;
+	sim.knobs = graph_knob_table;
+	sim.n_knobs = graph_knob_count;
+	graph_knobs_default(&graph_state);
+	int result = sim_main(&sim, argc, argv);
+	directory_clear(&graph_state.dir);
+	X509_free(graph_state.client_cert);
+	return result;
+}
