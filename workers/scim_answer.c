@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { ID_MOST = 512 };
@@ -220,15 +221,15 @@ static void answer_one(struct target *t, const struct target_op *op, const struc
 static int status_of(const cJSON *one)
 {
 	const cJSON *status = scim_member(one, "status");
-	double value;
+	double value = 0;
 
 	if (cJSON_IsObject(status)) /* SCIM 1.1 */
 		status = scim_member(status, "code");
-	if (cJSON_IsString(status) && strlen(status->valuestring) == 3 &&
-	    strspn(status->valuestring, "0123456789") == 3)
-		return (status->valuestring[0] - '0') * 100 + (status->valuestring[1] - '0') * 10 +
-		       (status->valuestring[2] - '0');
-	value = cJSON_IsNumber(status) ? status->valuedouble : 0;
+	if (cJSON_IsNumber(status))
+		value = status->valuedouble;
+	else if (cJSON_IsString(status) && strlen(status->valuestring) == 3 &&
+		 strspn(status->valuestring, "0123456789") == 3)
+		value = (double)strtol(status->valuestring, NULL, 10);
 	return value >= 100 && value <= 599 ? (int)value : 0;
 }
 

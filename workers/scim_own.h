@@ -14,6 +14,7 @@
 #define SCIM_MESSAGE	"urn:ietf:params:scim:api:messages:2.0:"
 #define SCIM_MANAGER	SCIM_ENTERPRISE ".manager"
 
+enum scim_update { SCIM_UPDATE_AUTO, SCIM_UPDATE_PATCH, SCIM_UPDATE_PUT };
 enum scim_auto { SCIM_AUTO, SCIM_ALWAYS, SCIM_NEVER };
 
 /* What the configuration says, or the service. */
@@ -33,7 +34,7 @@ struct target {
 	char *users; /* endpoint: "Users" */
 	cJSON *options;
 	bool lower, discovery, pathless, string_booleans, initial_password;
-	enum { SCIM_UPDATE_AUTO, SCIM_UPDATE_PATCH, SCIM_UPDATE_PUT } update;
+	enum scim_update update;
 	const char *media_type;
 	int64_t page;
 	bool page_given;

@@ -74,7 +74,7 @@ static void take_options(struct target *t)
 	const cJSON *o = t->options;
 	size_t paging = options_word(o, option_rows, "paging", 0);
 
-	t->update = options_word(o, option_rows, "update", 0);
+	t->update = (enum scim_update)options_word(o, option_rows, "update", SCIM_UPDATE_AUTO);
 	t->patch.asked = t->update == SCIM_UPDATE_AUTO ? SCIM_AUTO : SCIM_ALWAYS;
 	t->patch.on = t->update != SCIM_UPDATE_PUT;
 	t->pathless = options_word(o, option_rows, "patch_style", 0) == 1;

@@ -123,7 +123,7 @@ class Bench:
 def bench_of(kind, folder, knobs=None, **target):
     service = kind(folder / "sim", knobs=knobs, **target)
     with service.sim, WorkerBroker(folder / "b") as broker, Worker(broker, folder / "w", service.target()) as worker:
-        domain = getattr(service.sim, "domain", "corp.example")
+        domain = getattr(service.sim, "domain", "contoso.com")
         yield Bench(service, broker, worker, domain)
 
 
@@ -471,3 +471,70 @@ def test_graph_refused_token_is_fetched_once_more(tmp_path):
         user.attrs["title"], user.version = ["Dr"], 3
         bench.sim.faults([{"match": {"method": "PATCH"}, "do": {"status": 401, "body": {}}}])
         assert bench.broker.do(user).verdict == "auth_failed"
+
+
+@graph
+def test_graph_throttles_one_of_a_batch(tmp_path):
+    with bench_of(Graph, tmp_path) as bench:
+        users = [bench.user() for _ in range(20)]
+        bench.broker.do_all(users)
+        for user in users:
+            user.attrs["title"], user.version = ["Prof"], 2
+        bench.sim.faults([{"match": {"method": "PATCH", "inner": True, "nth": 7},
+                           "do": {"status": 429, "headers": {"Retry-After": "2"}, "body": {}}, "times": 1}])
+        results = bench.broker.do_all(users)
+        assert sorted(r.verdict for r in results) == ["done"] * 19 + ["throttled"]
+        assert [r.after_ms for r in results if r.verdict == "throttled"] == [2000]
+
+
+@graph
+def test_graph_new_user_is_not_visible_yet(tmp_path):
+    with bench_of(Graph, tmp_path, knobs={"lag_ms": 1500}) as bench:
+        boss = made(bench)
+        user = bench.user()
+        user.refs = {"manager": boss}
+        result = bench.broker.do(user)  # created; the manager must wait
+        assert (result.verdict, result.reason) == ("retry", "not_yet_visible"), result
+        assert user.link == "active" and user.rid
+        end = time.monotonic() + 15
+        while (result := bench.broker.do(user)).verdict != "done":
+            assert result.verdict == "retry" and time.monotonic() < end, result
+        assert bench.service.manager(bench.service.account(user)) == boss.rid
+        assert bench.sim.stats()["creates"] == 2
+
+
+@graph
+def test_graph_accounts_that_are_not_ours_to_change(tmp_path):
+    with bench_of(Graph, tmp_path) as bench:
+        synced, admin = bench.user(), bench.user()
+        seeds = [{"userPrincipalName": u.attrs["mail"][0], "displayName": "x", "mailNickname": u.attrs["uid"][0],
+                  "accountEnabled": True, "onPremisesImmutableId": u.immutable_id} for u in (synced, admin)]
+        seeds[0]["onPremisesSyncEnabled"] = True
+        seeds[1]["roles"] = "Global Administrator"
+        bench.sim.seed(users=seeds)
+        result = bench.broker.do(synced)
+        assert (result.verdict, result.reason) == ("parked", "mastered_on_premises"), result
+        admin.enabled = False
+        result = bench.broker.do(admin, permits=["disable"])
+        assert (result.verdict, result.reason) == ("rejected", "protected_user"), result
+        assert bench.sim.stats()["creates"] == 0
+
+
+@graph
+def test_graph_check_names_what_is_missing(tmp_path):
+    with bench_of(Graph, tmp_path) as bench:
+        code, out = bench.worker.run("--check")
+        assert code == 0 and bench.domain in out, out
+        bench.sim.knobs(roles="Group.Read.All")
+        code, out = bench.worker.run("--check")
+        assert code != 0 and "Authorization_RequestDenied" in out, out
+
+
+@graph
+@pytest.mark.parametrize("options", [{"batch": 1}, {"restore": False}, {"priority": "low", "page_size": 1}])
+def test_graph_options(tmp_path, options):
+    with bench_of(Graph, tmp_path, options=options) as bench:
+        users = [bench.user() for _ in range(5)]
+        assert {r.verdict for r in bench.broker.do_all(users)} == {"done"}
+        code, out = bench.worker.run("--list")
+        assert code == 0 and all(u.rid in out for u in users), out

@@ -417,6 +417,13 @@ static void bulk(void **state)
 		"taken\"}},{\"bulkId\":\"u2\",\"status\":\"412\"}]}",
 		"409 exists name_taken field=userName; 412 stale changed_meanwhile; 0 retry "
 		"odd_status unknown");
+	/* a status that is none */
+	expect_answers(&bench, ops, 3, 200, "",
+		       "{\"Operations\":[{\"bulkId\":\"u1\",\"status\":\"824\"},"
+		       "{\"bulkId\":\"u2\",\"status\":{\"code\":\"20\"}},{\"bulkId\":\"u3\","
+		       "\"status\":1e9}]}",
+		       "0 retry odd_status unknown; 0 retry odd_status unknown; 0 retry odd_status "
+		       "unknown");
 	/* twice the same id: what happened is not known */
 	expect_answers(
 		&bench, ops, 3, 200, "",
