@@ -195,7 +195,7 @@ void answers_written(struct session *s, const struct queue_page *page,
 	size_t *first = mem_array(page->answers_n + 1, sizeof(*first));
 	CLEANUP(free_cleanup) size_t *next = mem_array(page->answers_n + 1, sizeof(*next));
 	CLEANUP(free_cleanup)
-	const struct store_task **sorted = mem_array(tasks_n + 1, sizeof(*sorted));
+	const struct store_task **sorted = mem_array(tasks_n + 1, sizeof(void *));
 	size_t n = 0;
 
 	for (size_t i = 0; i < page->answers_n; i++)

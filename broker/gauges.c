@@ -158,6 +158,7 @@ void gauges_result(struct session *s, unsigned target, const struct wire_result 
 
 /* ---- pages ---- */
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 static struct flight *flight_of(struct session *s, const struct id *user, unsigned target,
 				bool make)
 {
@@ -176,6 +177,7 @@ static struct flight *flight_of(struct session *s, const struct id *user, unsign
 	return f;
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 static void landed(struct session *s, const struct queue_move *m)
 {
 	struct flight *f = flight_of(s, &m->user, m->target, false);
@@ -217,12 +219,13 @@ void gauges_page(struct session *s, const struct queue_page *page)
 				(double)store_roundtrip_ms(turn_store(s->turn)) / 1000);
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 void gauges_forget_flights(struct session *s)
 {
 	struct flight *f, *next;
 
 	HASH_ITER (hh, s->flights, f, next) {
-		HASH_DEL(s->flights, f);
+		HASH_DEL(s->flights, f); // NOLINT(clang-analyzer-unix.Malloc): uthash
 		free(f);
 	}
 }

@@ -103,6 +103,7 @@ static const struct {
 	{"/health/ready", ready}, {"/stats", stats},  {"/version", version},
 };
 
+// NOLINTNEXTLINE(readability-function-size): eight parameters, as MHD_AccessHandlerCallback says
 static enum MHD_Result answer(void *arg, struct MHD_Connection *c, const char *url,
 			      const char *method, const char *protocol, const char *body,
 			      size_t *body_n, void **state)
@@ -172,7 +173,7 @@ static int parse(const char *at, struct sockaddr_storage *ret)
 	if (!colon || colon == at || (bracket && colon[-1] != ']'))
 		return -EINVAL;
 	port = strtol(colon + 1, &end, 10);
-	n = (size_t)(colon - at) - 2 * bracket;
+	n = (size_t)(colon - at) - (bracket ? 2U : 0U);
 	if (*end || end == colon + 1 || port < 0 || port > 65535 || n >= sizeof(address))
 		return -EINVAL;
 	memcpy(address, at + bracket, n);

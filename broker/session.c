@@ -10,6 +10,7 @@ enum { COMPLAINT_MS = 1000 };
 
 /* ---- peers ---- */
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 struct peer *session_peer(struct session *s, uint64_t number)
 {
 	struct peer *p;
@@ -18,6 +19,7 @@ struct peer *session_peer(struct session *s, uint64_t number)
 	return p;
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 struct peer *session_routed(struct session *s, struct slice route)
 {
 	struct peer *p;
@@ -26,10 +28,11 @@ struct peer *session_routed(struct session *s, struct slice route)
 	return p;
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 void session_peer_forget(struct session *s, struct peer *p)
 {
 	HASH_DELETE(by_route, s->by_route, p);
-	HASH_DELETE(by_number, s->by_number, p);
+	HASH_DELETE(by_number, s->by_number, p); // NOLINT(clang-analyzer-unix.Malloc): uthash
 	welcome_end(p);
 	buf_done(&p->waiting);
 	free(p->route);
@@ -82,6 +85,7 @@ void session_peer_gone(struct session *s, struct peer *p, const char *why)
 	session_peer_forget(s, p);
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 struct peer *session_peer_new(struct session *s, const struct bus_message *m)
 {
 	struct peer *p;
@@ -258,10 +262,10 @@ static void frame(void *arg, int rc, const struct bus_message *m)
 		workers_ready(s, m);
 	} else {
 		no = epoch_refusal(s, m, p);
-		if (no)
-			session_refuse(s, m, no);
-		else
+		if (p && !no)
 			known_frame(s, m, p);
+		else
+			session_refuse(s, m, no ? no : "hello or ready first");
 	}
 	turn_fed(s->turn);
 }

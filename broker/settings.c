@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SETTLE_MOST_MS = 5 * 60 * 1000, VERIFY_AFTER_MS = 5 * 60 * 1000 };
+
 /* ---- lists ---- */
 
 static size_t list_of(const struct conf_node *n, const char *key, const char ***ret)
@@ -36,7 +38,6 @@ static struct queue_target_conf target_conf(const struct conf_node *n, const cha
 {
 	const struct conf_node *guard = conf_section(n, "guard"), *retry = conf_section(n, "retry");
 	const struct conf_node *pace = conf_section(n, "pace");
-	enum { SETTLE_MOST_MS = 5 * 60 * 1000 };
 
 	return (struct queue_target_conf){
 		.name = name,
@@ -154,7 +155,7 @@ struct settings *settings_load(const char *path, struct buf *errors)
 	s->session.turn.queue = (struct queue_conf){
 		.lease_ms = conf_int(broker, "lease"),
 		.grace_ms = conf_int(broker, "grace"),
-		.verify_after_ms = 5 * 60 * 1000,
+		.verify_after_ms = VERIFY_AFTER_MS,
 	};
 	if (log_level_parse(conf_text(conf_section(root, "log"), "level"), &s->level) < 0)
 		s->level = LOG_INFO_;

@@ -123,8 +123,8 @@ static void add_totals(struct session *s, cJSON *to, unsigned t, const struct qu
 	number(totals, "refused", (double)c->refused);
 	number(totals, "requests", (double)s->targets[t].requests);
 	verdicts = cJSON_AddObjectToObject(totals, "verdicts");
-	for (uint8_t i = 0; i < VERDICTS; i++)
-		number(verdicts, wire_verdict_name(i), (double)c->verdicts[i]);
+	for (unsigned i = 0; i < VERDICTS; i++)
+		number(verdicts, wire_verdict_name((uint8_t)i), (double)c->verdicts[i]);
 }
 
 static void add_workers(struct session *s, cJSON *to, unsigned t)
@@ -264,7 +264,7 @@ static int by_name(const void *a, const void *b)
 /* Adds the objects sorted by name, and takes them. */
 static void add_sorted(cJSON *list, cJSON **objects, size_t n)
 {
-	qsort((void *)objects, n, sizeof(*objects), by_name);
+	qsort((void *)objects, n, sizeof(void *), by_name);
 	for (size_t i = 0; i < n; i++)
 		cJSON_AddItemToArray(list, objects[i]);
 }
@@ -313,7 +313,7 @@ cJSON *session_status(struct session *s)
 {
 	cJSON *to = cJSON_CreateObject(), *health, *failed;
 	size_t sources_n = s->conf.turn.store.sources_n, targets_n = s->conf.turn.store.targets_n;
-	cJSON **objects = mem_array(sources_n + targets_n + 1, sizeof(*objects));
+	cJSON **objects = mem_array(sources_n + targets_n + 1, sizeof(void *));
 
 	add_broker(s, to);
 	health = cJSON_AddObjectToObject(to, "health");
@@ -335,7 +335,7 @@ cJSON *session_status(struct session *s)
 cJSON *session_queue(struct session *s, struct slice target)
 {
 	size_t n = 0, targets_n = s->conf.turn.store.targets_n;
-	cJSON **objects = mem_array(targets_n + 1, sizeof(*objects));
+	cJSON **objects = mem_array(targets_n + 1, sizeof(void *));
 	cJSON *to = NULL;
 	struct queue_counts c;
 

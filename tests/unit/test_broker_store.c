@@ -3,7 +3,10 @@
 #include "redis_fixture.h"
 #include "store_redis.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 static const char *const targets[] = {"app", "crm"};
 static const char *const sources[] = {"corp"};
@@ -92,6 +95,8 @@ static void on_written(void *arg, struct queue_page *page, const struct store_ta
 		loop_stop(t.loop);
 }
 
+static int replicas;
+
 static void open_conf(struct host *h, bool always, int64_t ttl_ms)
 {
 	const struct store_conf conf = {
@@ -99,6 +104,7 @@ static void open_conf(struct host *h, bool always, int64_t ttl_ms)
 		.redis = {.url = server.url, .connect_timeout_ms = 5000, .call_timeout_ms = 5000},
 		.fsync_always = always,
 		.active_ttl_ms = ttl_ms,
+		.replicas = replicas,
 		.targets = targets,
 		.sources = sources,
 		.targets_n = 2,
@@ -699,6 +705,83 @@ static void test_wrong_server_is_refused(void **state)
 	refused_server("appendonly", "no", "appendonly", true);
 }
 
+/* A port that was free a moment ago. */
+static int free_port(void)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof(at);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &n), 0);
+	close(fd);
+	return ntohs(at.sin_port);
+}
+
+static pid_t replica_start(int port)
+{
+	char text[16], path[96];
+	pid_t pid;
+
+	snprintf(text, sizeof(text), "%d", port);
+	snprintf(path, sizeof(path), "%s/replica.sock", server.dir);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", path, "--dir",
+		       server.dir, "--dbfilename", "replica.rdb", "--save", "", "--logfile",
+		       "replica.log", "--replicaof", "127.0.0.1", text, (char *)NULL);
+		_exit(127);
+	}
+	return pid;
+}
+
+static void give_up_waiting(void *arg)
+{
+	(void)arg;
+	loop_stop(t.loop);
+}
+
+/* Stored on the master alone is not written; with the replica there it is, and the tasks are whole. */
+static void test_page_waits_for_the_replica(void **state)
+{
+	struct queue_effect effects[4];
+	struct queue_page page;
+	struct loop_timer *pause;
+	struct host h;
+	int port = free_port();
+	pid_t replica;
+
+	(void)state;
+	redis_ask(&server, "CONFIG SET port %d", port);
+	redis_ask(&server, "CONFIG SET repl-diskless-sync-delay 0");
+	replicas = 1;
+	open_store(&h);
+	page_begin(&h, &page, effects);
+	put_user(&page, &anna, NULL);
+	put_entry(&page, QUEUE_DISPATCH, QUEUE_FLIGHT, QUEUE_CLEAN);
+	store_write(h.store, &page);
+	pause = loop_timer_new(t.loop, give_up_waiting, NULL);
+	loop_timer_set(pause, 1200); /* more than two WAITs */
+	run();
+	assert_string_equal(redis_ask(&server, "GET {dp:t}:page"), "1");
+	assert_int_equal(h.written, 0);
+	assert_int_equal(store_under_way(h.store), 1);
+	replica = replica_start(port);
+	h.stop_after = 1;
+	run();
+	assert_ptr_equal(h.page, &page);
+	assert_int_equal(h.tasks_n, 1);
+	assert_string_equal(h.snapshot, "{\"dn\":\"x\"}");
+	assert_string_equal(h.source, "corp");
+	loop_timer_free(pause);
+	close_store(&h);
+	replicas = 0;
+	kill(replica, SIGKILL);
+	waitpid(replica, NULL, 0);
+}
+
 static char text[8192];
 
 static void on_text(void *arg, bool ok, struct slice json)
@@ -770,6 +853,7 @@ int main(void)
 		TEST(test_standby_takes_over),
 		TEST(test_silent_broker_is_replaced),
 		TEST(test_wrong_server_is_refused),
+		TEST(test_page_waits_for_the_replica),
 		TEST(test_reads_for_people),
 	};
 
