@@ -85,6 +85,8 @@ static void enlist(struct session *s, const struct bus_message *m, struct peer *
 	p->known = true;
 	if (first)
 		session_log_peer(s, p, LOG_INFO_, "DP-1207", "worker connected", NULL);
+	/* So that it knows the epoch before the first task. */
+	answers_beat(s, p);
 }
 
 void workers_ready(struct session *s, const struct bus_message *m)
