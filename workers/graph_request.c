@@ -77,8 +77,12 @@ static void add_filter(const struct target_key *key, struct buf *out)
 {
 	CLEANUP(buf_cleanup) struct buf filter = {0};
 
-	for (const char *p = key->field; *p; p++)
-		buf_addc(&filter, *p == '.' ? '/' : *p);
+	for (const char *p = key->field; *p; p++) {
+		if (*p == '.')
+			buf_addc(&filter, '/');
+		else
+			buf_addc(&filter, *p);
+	}
 	buf_adds(&filter, " eq '");
 	for (const char *p = key->value; *p; p++) {
 		if (*p == '\'')

@@ -258,27 +258,32 @@ static void answer_text(struct bench *b, const struct target_op *op, const struc
 			 a->accounts[i].deleted ? "(deleted)" : "");
 }
 
-static void feed(struct bench *b, struct target_op *const *ops, size_t n, int status,
-		 const char *headers, const char *body, struct target_answer *answers)
+struct said { /* by the service */
+	int status;
+	const char *headers, *body;
+};
+
+static void feed(struct bench *b, struct target_op *const *ops, size_t n, const struct said *said,
+		 struct target_answer *answers)
 {
 	struct http_response r = {.failure = HTTP_ANSWERED,
 				  .sent = true,
-				  .status = status,
-				  .headers = slice_of(headers),
-				  .body = slice_of(body)};
+				  .status = said->status,
+				  .headers = slice_of(said->headers),
+				  .body = slice_of(said->body)};
 
 	memset(answers, 0, n * sizeof(*answers));
 	b->driver->answers(b->target, ops, n, &r, answers);
 }
 
 /* The operations' answers, parted by "; ". */
-static void expect_answers(struct bench *b, struct target_op *const *ops, size_t n, int status,
-			   const char *headers, const char *body, const char *expected)
+static void expect_said(struct bench *b, struct target_op *const *ops, size_t n,
+			const struct said *said, const char *expected)
 {
 	CLEANUP(buf_cleanup) struct buf text = {0};
 	struct target_answer answers[8];
 
-	feed(b, ops, n, status, headers, body, answers);
+	feed(b, ops, n, said, answers);
 	for (size_t i = 0; i < n; i++) {
 		if (i)
 			buf_adds(&text, "; ");
@@ -286,7 +291,10 @@ static void expect_answers(struct bench *b, struct target_op *const *ops, size_t
 		answer_clear(&answers[i]);
 	}
 	if (strcmp(text.p, expected) != 0)
-		fail_msg("%d %s:\n got %s\nwant %s", status, body, text.p, expected);
+		fail_msg("%d %s:\n got %s\nwant %s", said->status, said->body, text.p, expected);
 }
+
+#define expect_answers(b, ops, n, status, headers, body, expected)                                 \
+	expect_said(b, ops, n, &(struct said){status, headers, body}, expected)
 
 #endif

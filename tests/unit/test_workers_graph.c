@@ -147,7 +147,7 @@ static const struct {
 	 "nothing"},
 	{"changed and cleared",
 	 {.document = "{" NEEDED ",\"city\":null,\"jobTitle\":\"Dr\",\"businessPhones\":[],"
-				 "\"usageLocation\":null}",
+		      "\"usageLocation\":null}",
 	  .account = "{" REMOTE
 		     ",\"city\":\"Bonn\",\"businessPhones\":[\"1\"],\"usageLocation\":\"DE\"}",
 	  .enabled = true,
@@ -353,8 +353,7 @@ static void batch(void **state)
 	(void)state;
 	open_with("");
 	expect_request(&bench, one, 1,
-		       "POST " BASE
-		       "/$batch\napplication/"
+		       "POST " BASE "/$batch\napplication/"
 		       "json\n{\"requests\":[{\"id\":\"u1\",\"method\":\"GET\",\"url\":\"/users?"
 		       "$filter=onPremisesImmutableId%20eq%20%27ab%3D%3D%27&$select=" SELECT
 		       "&$top=2\"},{\"id\":\"u1-deleted\","
@@ -364,8 +363,7 @@ static void batch(void **state)
 	target_graph.lane(bench.target, &find, &most);
 	assert_int_equal(most, 10);
 	expect_request(&bench, two, 2,
-		       "POST " BASE
-		       "/$batch\napplication/"
+		       "POST " BASE "/$batch\napplication/"
 		       "json\n{\"requests\":[{\"id\":\"u2\",\"method\":\"PATCH\",\"url\":"
 		       "\"/users/2\",\"headers\":{\"Content-Type\":\"application/"
 		       "json\"},\"body\":{\"accountEnabled\":true}},"
