@@ -17,6 +17,10 @@
 enum { LANE_FIND, LANE_REST };
 enum { SETTLE_MS = 60000, PAGE_DEFAULT = 999 };
 
+/* batch      users in one $batch
+ * page_size  of a listing
+ * restore    false: do not look into deletedItems before a creation
+ * priority   x-ms-throttle-priority of every request */
 static const struct option_row option_rows[] = {
 	{"batch", OPTION_INT, 1, GRAPH_BATCH_MAX, NULL},
 	{"page_size", OPTION_INT, 1, 999, NULL},

@@ -15,6 +15,19 @@
 enum { LANE_ALONE, LANE_BULK };
 enum { SETTLE_MS = 5000, PAGE_DEFAULT = 100 };
 
+/* update            PATCH where the service has it, else PUT (auto)
+ * patch_style       path: one operation for each field; value: one without a path that carries the fields nested
+ * bulk, bulk_size   several users in one request; the most of them
+ * filter            never: the service cannot search, its first page of page_size is looked through
+ * etag              If-Match with meta.version
+ * manager           the enterprise extension's manager (auto: when the service lists that extension)
+ * paging            startIndex or cursor
+ * booleans          string: "true" instead of true
+ * media_type        of requests: application/scim+json or application/json
+ * endpoints         lower: /users, /serviceproviderconfig (Entra's SCIM API)
+ * discovery         false: do not ask what the service can, only that it answers
+ * initial_password  true: a new account gets a random password that nobody knows
+ * unique            fields of which the service itself refuses a second account: no look-up before a creation */
 static const struct option_row option_rows[] = {
 	{"update", OPTION_WORD, 0, 0, "auto|patch|put"},
 	{"patch_style", OPTION_WORD, 0, 0, "path|value"},
