@@ -110,8 +110,12 @@ class Service:
         line = self.process.stdout.readline().decode() if ready else ""
         if not line.startswith("ready "):
             self.stop()
-            raise RuntimeError(f"{command[0]} did not start: {(self.directory / 'stderr.log').read_text()[-2000:]}")
+            raise RuntimeError(f"{command[0]} did not start: {self.log()}")
         return dict(word.split("=") for word in line.split()[1:])
+
+    def log(self):
+        """The end of what it wrote to standard error (sanitizers' reports, too)."""
+        return (self.directory / "stderr.log").read_text(errors="replace")[-4000:]
 
     def stop(self):
         """Ends it by its process id; its exit status."""

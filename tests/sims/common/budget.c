@@ -19,6 +19,12 @@ static void slide(struct budget *b, int64_t slot)
 		b->slot = slot;
 }
 
+void budget_set(struct budget *b, int64_t limit, int64_t window_ms)
+{
+	if (b->limit != limit || b->window_ms != window_ms)
+		*b = (struct budget){.limit = limit, .window_ms = window_ms};
+}
+
 int64_t budget_charge(struct budget *b, int64_t units, int64_t now_ms)
 {
 	if (!b->limit || !b->window_ms)

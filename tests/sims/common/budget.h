@@ -14,5 +14,8 @@ struct budget {
 	int64_t total;
 };
 
+/* A change of either forgets what was spent. */
+void budget_set(struct budget *budget, int64_t limit, int64_t window_ms);
+
 /* Charges units, or returns the ms until so many are free (> 0). */
 int64_t budget_charge(struct budget *budget, int64_t units, int64_t now_ms);

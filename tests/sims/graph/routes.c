@@ -91,10 +91,8 @@ static bool within_budget(struct graph *g, struct sim_call *call, struct slice p
 	bool write = graph_writes(g->sim, call);
 	int64_t now = sim_now_ms(g->sim), units = units_of(call, path), wait_ms = 0;
 
-	g->write_budget.limit = g->knobs.writes;
-	g->write_budget.window_ms = g->knobs.writes_ms;
-	g->unit_budget.limit = g->knobs.units;
-	g->unit_budget.window_ms = g->knobs.units_ms;
+	budget_set(&g->write_budget, g->knobs.writes, g->knobs.writes_ms);
+	budget_set(&g->unit_budget, g->knobs.units, g->knobs.units_ms);
 	if (write)
 		wait_ms = budget_charge(&g->write_budget, 1, now);
 	if (wait_ms > 0) {

@@ -65,8 +65,8 @@ static bool within_budget(struct scim *s, struct sim_call *call)
 	bool writes = scim_writes(s->sim, call);
 	struct budget *budget = writes ? &s->write_budget : &s->read_budget;
 
-	budget->limit = writes ? s->knobs.writes : s->knobs.reads;
-	budget->window_ms = writes ? s->knobs.writes_ms : s->knobs.reads_ms;
+	budget_set(budget, writes ? s->knobs.writes : s->knobs.reads,
+		   writes ? s->knobs.writes_ms : s->knobs.reads_ms);
 	int64_t wait_ms = budget_charge(budget, 1, sim_now_ms(s->sim));
 	if (wait_ms <= 0)
 		return true;
