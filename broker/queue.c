@@ -176,6 +176,7 @@ int64_t queue_page_end(struct queue *q, struct queue_page *page, size_t most)
 	assert(q->page == page);
 	q->loading = false;
 	q->more = false;
+	trust_again(q);
 	workers_tick(q);
 	timers_run(q);
 	for (unsigned i = 0; i < q->targets_n; i++) {

@@ -326,7 +326,8 @@ void queue_load_session(struct queue *q, unsigned source, uint64_t session, uint
 
 /* What the load means. lost_tail: the store may have lost its newest writes (Redis restarted,
  * another master, everysec and a crash): no TASK before quiet_ms have passed, and sources are
- * distrusted until they have caught up (published users count as changed and are marked VERIFY).
+ * distrusted until they have caught up and that time is over (published users count as changed and are marked
+ * VERIFY; while one is distrusted a restart must say lost_tail again).
  * Without it only what was in flight waits for its own lease's end. Every task found in flight is
  * marked VERIFY. emptied: the store was restored or emptied: VERIFY everybody, hold whatever is
  * destructive. */

@@ -235,11 +235,13 @@ void entry_verify(struct queue *q, const struct ref *r, unsigned causes)
 
 void entry_forget(struct queue *q, const struct ref *r)
 {
-	queue_move(q, r,
-		   &(struct step){.to = QUEUE_CLEAN,
-				  .since_ms = q->now_ms,
-				  .was = entry_was(q, r),
-				  .verdict = VERDICTS});
+	struct was was = entry_was(q, r);
+
+	r->e->verify = QUEUE_VERIFY_NONE; /* there is nothing to look at */
+	queue_move(
+		q, r,
+		&(struct step){
+			.to = QUEUE_CLEAN, .since_ms = q->now_ms, .was = was, .verdict = VERDICTS});
 	trim(q, r);
 }
 

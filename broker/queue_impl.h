@@ -454,6 +454,7 @@ void lost_add(struct queue *q, const struct lease *l);
 bool dispatch(struct queue *q, size_t most); /* true: `most` kept others back */
 bool dispatch_possible(const struct queue *q, unsigned target);
 void timers_run(struct queue *q);
+void trust_again(struct queue *q);
 int64_t time_next(struct queue *q);
 void clock_take(struct queue *q, int64_t now_ms, int64_t now_unix_ms);
 int64_t unix_now(const struct queue *q);

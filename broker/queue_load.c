@@ -280,7 +280,7 @@ void queue_loaded(struct queue *q, struct queue_page *page, bool lost_tail, bool
 	for (unsigned i = 0; i < q->targets_n; i++)
 		target_resume(q, i, emptied);
 	for (unsigned i = 0; i < q->sources_n; i++)
-		q->sources[i].distrusted = lost_tail || emptied;
+		q->sources[i].distrusted |= lost_tail || emptied;
 	if (lost_tail && q->now_ms + quiet_ms > q->quiet_until_ms)
 		q->quiet_until_ms = q->now_ms + quiet_ms;
 	q->loading = false;
@@ -309,12 +309,19 @@ static void keep(struct queue *q, const struct queue *before, const struct rare 
 void queue_keep_leases(struct queue *q, const struct queue *before)
 {
 	assert(q->loading && !q->page);
-	/* The same process: its line of time goes on. */
+	/* The same process: its line of time goes on, and so does what an earlier loss asked for. */
 	q->based = before->based;
 	q->base_ms = before->base_ms;
 	q->offset_ms = before->offset_ms;
 	q->drift_ms = before->drift_ms;
 	q->now_ms = before->now_ms;
+	q->quiet_until_ms = before->quiet_until_ms;
+	for (unsigned i = 0; i < before->sources_n; i++) {
+		unsigned source = queue_source_named(q, slice_of(before->sources[i].name));
+
+		if (source != QUEUE_NOBODY)
+			q->sources[source].distrusted = before->sources[i].distrusted;
+	}
 	for (uint32_t t = 0; t < before->targets_n; t++) {
 		for (uint32_t i = 0; i < before->users.used; i++) {
 			struct ref r;

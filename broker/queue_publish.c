@@ -194,10 +194,7 @@ static void batch_take(struct queue *q, struct source *s, const struct wire_publ
 	while (wire_next_user(&users, &user))
 		publish_user(q, &user, &published);
 	s->batch = p->batch;
-	if (p->caught_up) {
-		s->caught_up = true;
-		s->distrusted = false;
-	}
+	s->caught_up |= p->caught_up != 0;
 	session_put(q, s);
 	if (p->has_cursor) {
 		struct queue_effect *f = page_effect(q, QUEUE_PUT_CURSOR);

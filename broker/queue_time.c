@@ -217,6 +217,16 @@ void walk_step(struct queue *q, unsigned target)
 		walk_end(q, target);
 }
 
+/* Who has caught up is trusted again, but not before the quiet time is over: as long as somebody is distrusted the store
+ * is told that its tail was lost, so that a restart in between keeps the quiet, too. */
+void trust_again(struct queue *q)
+{
+	for (unsigned i = 0; i < q->sources_n; i++) {
+		if (q->sources[i].caught_up && q->now_ms >= q->quiet_until_ms)
+			q->sources[i].distrusted = false;
+	}
+}
+
 /* ---- when next ---- */
 
 static void sooner(int64_t *at_ms, int64_t other_ms)

@@ -571,6 +571,9 @@ static void after_a_lost_tail_what_is_published_is_verified_until_caught_up(void
 	assert_int_equal(row(f, 1).verify, QUEUE_VERIFY_NOW);
 	assert_int_equal(effect(f, QUEUE_PUT_USER)->row.version, 4);
 	catch_up(f);
+	assert_true(
+		queue_source_distrusted(f->q, f->source)); /* a restart now must be quiet, too */
+	live(f, 35000);
 	assert_false(queue_source_distrusted(f->q, f->source));
 	say(f, (struct say){.user = 1, .version = 1});
 	assert_null(effect(f, QUEUE_PUT_USER));
