@@ -17,7 +17,7 @@
 
 enum { UP_REDIS, UP_BROKER, UP_EDGE, UP_ROUNDS }; /* started in this order, ended in the other */
 enum {
-	UP_ARGS = 24,
+	UP_ARGS = 32,
 	BACKOFF_FIRST_MS = 200,
 	BACKOFF_CAP_MS = 10000,
 	STEADY_MS = 10000,
@@ -298,6 +298,8 @@ static int add_redis(struct up *u, const struct conf_node *broker, const char *s
 				    "",
 				    "--maxmemory-policy",
 				    "noeviction",
+				    "--hash-max-listpack-value",
+				    "2048",
 				    "--daemonize",
 				    "no",
 				    "--loglevel",
