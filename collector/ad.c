@@ -455,6 +455,28 @@ void ad_deleted_right(const struct ad_server *s, struct buf *out)
 		 s->nc, s->nc);
 }
 
+enum source_problem ad_server_problem(const struct ad_server *s, bool dirsync, struct buf *why)
+{
+	if (!s->nc || !s->base_exists || id_is_zero(&s->domain)) {
+		buf_adds(why, "base_dn is in none of the server's domains, or cannot be read");
+		return SOURCE_FOREIGN;
+	}
+	if (id_is_zero(&s->invocation)) {
+		buf_adds(why, "the server's invocationId cannot be read: grant Read on its NTDS "
+			      "Settings object");
+		return SOURCE_RIGHTS;
+	}
+	if (dirsync && !s->dirsync) {
+		buf_adds(why, "the server offers no DirSync: driver poll may do");
+		return SOURCE_RIGHTS;
+	}
+	if (!s->deletions) {
+		ad_deleted_right(s, why);
+		return SOURCE_RIGHTS;
+	}
+	return SOURCE_NONE;
+}
+
 static LDAPControl *control_new(const char *oid, const void *value, size_t n)
 {
 	struct berval bv = {n, mem_alloc(n + 1)};

@@ -86,6 +86,14 @@ void ad_probe_ask(struct ad_probe *p, const enum ad_question *list,
 void ad_probe_stop(struct ad_probe *p);
 void ad_probe_free(struct ad_probe *p); /* NULL is allowed */
 
+/* Change notification on the whole domain, deleted objects too: fn is called with each changed object, only as a wake-up. The
+ * operation's number, or 0: not sent. */
+uint64_t ad_watch(struct directory *d, const char *nc, directory_message_fn fn,
+		  directory_done_fn done, void *arg) MUST_CHECK;
+
+/* After all questions: can the driver work there? SOURCE_NONE, or what is wrong with why for people. */
+enum source_problem ad_server_problem(const struct ad_server *s, bool dirsync, struct buf *why);
+
 /* Everything that s has replicated so far counts as seen; its own changes up to `seen`. */
 void ad_marks_take(struct ad_marks *m, const struct ad_server *s, uint64_t seen);
 

@@ -107,3 +107,30 @@ void ad_probe_ask(struct ad_probe *p, const enum ad_question *list, ad_probe_fn 
 	p->done = done;
 	send_next(p);
 }
+
+uint64_t ad_watch(struct directory *d, const char *nc, directory_message_fn fn,
+		  directory_done_fn done, void *arg)
+{
+	static const char *const id[] = {"objectGUID", NULL};
+	LDAP *ld = directory_ldap(d);
+	LDAPControl *controls[3] = {0};
+	uint64_t op = 0;
+
+	if (ld && ldap_create_server_notification_control(ld, &controls[0]) == LDAP_SUCCESS &&
+	    ldap_create_show_deleted_control(ld, &controls[1]) == LDAP_SUCCESS) {
+		controls[0]->ldctl_iscritical = 1;
+		controls[1]->ldctl_iscritical = 1;
+		op = directory_search(d,
+				      &(struct directory_search){
+					      .base = nc,
+					      .scope = LDAP_SCOPE_SUBTREE,
+					      .attrs = id,
+					      .controls = controls,
+					      .timeout_ms = DIRECTORY_FOREVER,
+				      },
+				      fn, done, arg);
+	}
+	ldap_control_free(controls[0]);
+	ldap_control_free(controls[1]);
+	return op;
+}

@@ -410,30 +410,6 @@ static void notification_ended(void *arg, const struct directory_result *r)
 		"change notification ended (%s); the counter is asked all the same", r->text);
 }
 
-/* Registered before the catch-up, so that nothing falls between. Only an extra wake-up: it has no cursor. */
-static void register_notification(struct source *s)
-{
-	static const char *const id[] = {"objectGUID", NULL};
-	LDAP *ld = directory_ldap(s->directory);
-	LDAPControl *controls[3] = {0};
-	struct directory_search search = {
-		.base = s->server.nc,
-		.scope = LDAP_SCOPE_SUBTREE,
-		.attrs = id,
-		.controls = controls,
-		.timeout_ms = DIRECTORY_FOREVER,
-	};
-
-	if (s->by_usn || !s->server.notifies || !ld ||
-	    ldap_create_server_notification_control(ld, &controls[0]) != LDAP_SUCCESS)
-		return;
-	controls[0]->ldctl_iscritical = 1;
-	controls[1] = s->controls[1]; /* Show Deleted: deletions wake up, too */
-	if (!directory_search(s->directory, &search, notification, notification_ended, s))
-		log_msg(LOG_DEBUG_, "DP-1302", "change notification was not sent");
-	ldap_control_free(controls[0]);
-}
-
 /* ---- the beginning of a connection ---- */
 
 static void begin(struct source *s)
@@ -443,7 +419,10 @@ static void begin(struct source *s)
 	s->host.begin(s->host.arg, s->full);
 	if (s->phase != CATCHING_UP)
 		return;
-	register_notification(s);
+	/* Before the catch-up, so that nothing falls between. */
+	if (s->server.notifies && !s->by_usn &&
+	    !ad_watch(s->directory, s->server.nc, notification, notification_ended, s))
+		log_msg(LOG_DEBUG_, "DP-1302", "change notification was not sent");
 	cycle(s);
 }
 
@@ -478,26 +457,16 @@ static void probed(void *arg, int rc, const char *text)
 {
 	struct source *s = arg;
 	struct ad_judgement j = {AD_RESUME, false, ""};
-	CLEANUP(buf_cleanup) struct buf right = {0};
+	enum source_problem problem;
+	CLEANUP(buf_cleanup) struct buf why = {0};
 
 	if (rc) {
 		failed(s, rc, "asking the server about itself", text);
 		return;
 	}
-	if (!s->server.nc || !s->server.base_exists || id_is_zero(&s->server.domain)) {
-		refuse(s, SOURCE_FOREIGN,
-		       "base_dn is in none of the server's domains, or cannot be read");
-		return;
-	}
-	if ((!s->server.dirsync && !s->by_usn) || id_is_zero(&s->server.invocation)) {
-		refuse(s, SOURCE_RIGHTS,
-		       "the server offers no DirSync, or its invocationId cannot be read: driver "
-		       "poll may do");
-		return;
-	}
-	if (!s->server.deletions) {
-		ad_deleted_right(&s->server, &right);
-		refuse(s, SOURCE_RIGHTS, right.p);
+	problem = ad_server_problem(&s->server, !s->by_usn, &why);
+	if (problem != SOURCE_NONE) {
+		refuse(s, problem, why.p);
 		return;
 	}
 	if (!id_is_zero(&s->marks.domain))

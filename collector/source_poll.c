@@ -8,6 +8,7 @@
 #include "ad.h"
 #include "poll_check.h"
 #include "poll_cursor.h"
+#include "poll_server.h"
 #include "poll_stamp.h"
 #include "reader.h"
 
@@ -37,15 +38,10 @@ struct source {
 	enum work work;
 
 	/* of the server */
-	struct poll_flavour flavour;
+	struct poll_server server;
 	struct reader *reader;	   /* the line's requests */
 	struct reader *own_reader; /* what a sweep found changed; its host is ours */
 	struct source_host own_host;
-	char **attrs, **sweep_attrs;
-	struct buf filter;
-	struct id base_id;
-	bool base_exists, base_readable;
-	char context[80]; /* highest contextCSN, or "" */
 
 	/* what the cursor stands for */
 	struct poll_cursor known;
@@ -117,9 +113,9 @@ static void give_cursor(struct source *s)
 {
 	CLEANUP(buf_cleanup) struct buf state = {0};
 
-	s->known.base = s->base_id;
+	s->known.base = s->server.base_id;
 	snprintf(s->known.server, sizeof(s->known.server), "%s", uri_of(s));
-	snprintf(s->known.stamp, sizeof(s->known.stamp), "%s", s->flavour.stamp);
+	snprintf(s->known.stamp, sizeof(s->known.stamp), "%s", s->server.flavour.stamp);
 	poll_cursor_format(&s->known, &state);
 	s->host.cursor(s->host.arg,
 		       &(struct source_cursor){slice_of(s->known.newest), buf_slice(&state)});
@@ -137,7 +133,7 @@ static void note_stamp(struct source *s, const char *stamp)
 
 static void deliver(struct source *s, struct entry *e)
 {
-	const char *stamp = entry_first(e, s->flavour.stamp);
+	const char *stamp = entry_first(e, s->server.flavour.stamp);
 
 	note_stamp(s, stamp);
 	poll_table_put(s->table, &e->id, stamp, s->work_ms);
@@ -158,7 +154,7 @@ static void add_changed(struct source *s, const struct id *id)
 static void swept(struct source *s, struct entry *e)
 {
 	poll_table_met(s->table, &e->id);
-	if (poll_table_look(s->table, &e->id, entry_first(e, s->flavour.stamp)))
+	if (poll_table_look(s->table, &e->id, entry_first(e, s->server.flavour.stamp)))
 		add_changed(s, &e->id);
 	else
 		s->host.present(s->host.arg, &e->id);
@@ -175,7 +171,7 @@ static void take(void *arg, LDAP *ld, LDAPMessage *m, int type)
 	if (type != LDAP_RES_SEARCH_ENTRY)
 		return;
 	s->seen++;
-	e = entry_new(ld, m, s->flavour.schema, &id, &why);
+	e = entry_new(ld, m, s->server.flavour.schema, &id, &why);
 	if (!e) {
 		s->host.bad(s->host.arg, id_is_zero(&id) ? NULL : &id, why);
 	} else if (!dn_within(e->dn, directory_conf_base(s->settings))) {
@@ -184,7 +180,7 @@ static void take(void *arg, LDAP *ld, LDAPMessage *m, int type)
 	} else if (s->work == SWEEP) {
 		swept(s, e);
 	} else if (s->work == DELTA &&
-		   !poll_table_look(s->table, &e->id, entry_first(e, s->flavour.stamp))) {
+		   !poll_table_look(s->table, &e->id, entry_first(e, s->server.flavour.stamp))) {
 		entry_free(e);
 	} else {
 		deliver(s, e);
@@ -280,7 +276,8 @@ static void search(struct source *s, enum work work, const char *filter)
 		.base = directory_conf_base(s->settings),
 		.scope = LDAP_SCOPE_SUBTREE,
 		.filter = filter,
-		.attrs = (const char *const *)(work == SWEEP ? s->sweep_attrs : s->attrs),
+		.attrs = (const char *const *)(work == SWEEP ? s->server.sweep_attrs
+							     : s->server.attrs),
 		.page = (int)conf_int(s->conf, "page_size"),
 	};
 
@@ -304,7 +301,7 @@ static void search_delta(struct source *s)
 	/* After a quiet while nothing older can come but from another provider, and that the sweep finds. */
 	if (s->quiet || poll_stamp_back(s->known.newest, OVERLAP_S, &since) < 0)
 		buf_adds(&since, s->known.newest);
-	buf_addf(&filter, "(&%s(%s>=%s))", s->filter.p, s->flavour.stamp, since.p);
+	buf_addf(&filter, "(&%s(%s>=%s))", s->server.filter.p, s->server.flavour.stamp, since.p);
 	search(s, DELTA, filter.p);
 }
 
@@ -322,7 +319,7 @@ static void tick(void *arg)
 		}
 		s->host.begin(s->host.arg, true);
 		if (s->phase == LIVE)
-			search(s, SWEEP, s->filter.p);
+			search(s, SWEEP, s->server.filter.p);
 	}
 }
 
@@ -379,7 +376,7 @@ static void begin(struct source *s)
 	if (s->phase != CATCHING_UP)
 		return;
 	if (s->full)
-		search(s, FULL, s->filter.p);
+		search(s, FULL, s->server.filter.p);
 	else
 		search_delta(s);
 }
@@ -401,31 +398,18 @@ static void surveyed(void *arg, bool ok)
 static void base_entry(void *arg, LDAP *ld, LDAPMessage *m, int type)
 {
 	struct source *s = arg;
-	struct berval **context;
-	const char *why = "";
-	struct entry *e;
 
-	if (type != LDAP_RES_SEARCH_ENTRY)
-		return;
-	s->base_exists = true;
-	context = ldap_get_values_len(ld, m, "contextCSN");
-	for (int i = 0; context && context[i]; i++) {
-		if (poll_stamp_valid(context[i]->bv_val) &&
-		    strcmp(context[i]->bv_val, s->context) > 0)
-			snprintf(s->context, sizeof(s->context), "%s", context[i]->bv_val);
-	}
-	ldap_value_free_len(context);
-	e = entry_new(ld, m, s->flavour.schema, &s->base_id, &why);
-	s->base_readable = e && poll_stamp_valid(entry_first(e, s->flavour.stamp));
-	entry_free(e);
+	if (type == LDAP_RES_SEARCH_ENTRY)
+		poll_server_base(&s->server, ld, m);
 }
 
 /* Is the cursor worth something at this server? */
 static void judge(struct source *s)
 {
-	if (strcmp(s->known.stamp, s->flavour.stamp) != 0)
+	if (strcmp(s->known.stamp, s->server.flavour.stamp) != 0)
 		s->known.newest[0] = '\0';
-	s->behind = s->known.newest[0] && s->context[0] && strcmp(s->context, s->known.newest) < 0;
+	s->behind = s->known.newest[0] && s->server.context[0] &&
+		    strcmp(s->server.context, s->known.newest) < 0;
 	if (s->behind) /* restored from a backup, or a replica that lags: its past is read as it is */
 		s->known.newest[0] = '\0';
 	s->full = s->known.newest[0] == '\0';
@@ -438,19 +422,19 @@ static void base_done(void *arg, const struct directory_result *r)
 
 	if (r->rc != LDAP_NO_SUCH_OBJECT && failed(s, r, "reading base_dn"))
 		return;
-	if (!s->base_exists) {
+	if (!s->server.base_exists) {
 		refuse(s, SOURCE_FOREIGN, "base_dn is not there, or the account cannot see it");
 		return;
 	}
-	if (!s->base_readable) {
+	if (!s->server.base_readable) {
 		buf_addf(&why,
 			 "the account cannot read %s and %s of base_dn: grant read on these "
 			 "operational attributes",
-			 s->flavour.schema->id_attr, s->flavour.stamp);
+			 s->server.flavour.schema->id_attr, s->server.flavour.stamp);
 		refuse(s, SOURCE_RIGHTS, why.p);
 		return;
 	}
-	if (!id_is_zero(&s->known.base) && !id_equal(&s->known.base, &s->base_id)) {
+	if (!id_is_zero(&s->known.base) && !id_equal(&s->known.base, &s->server.base_id)) {
 		refuse(s, SOURCE_FOREIGN,
 		       "base_dn is another entry than the cursor's: a rebuilt or foreign "
 		       "directory");
@@ -467,47 +451,29 @@ static void base_done(void *arg, const struct directory_result *r)
 		begin(s);
 }
 
-static void forget_flavour(struct source *s)
+static void forget_readers(struct source *s)
 {
 	reader_free(s->reader);
 	reader_free(s->own_reader);
-	directory_attrs_free(s->attrs);
-	directory_attrs_free(s->sweep_attrs);
-	buf_done(&s->filter);
 	s->reader = NULL;
 	s->own_reader = NULL;
-	s->attrs = NULL;
-	s->sweep_attrs = NULL;
 }
 
-static char **short_list(const struct poll_flavour *f)
+static void new_readers(struct source *s)
 {
-	char **attrs = mem_array(4, sizeof(*attrs));
-
-	attrs[0] = mem_dup(f->schema->id_attr);
-	attrs[1] = mem_dup(f->stamp);
-	attrs[2] = mem_dup("objectClass");
-	return attrs;
-}
-
-static void set_flavour(struct source *s)
-{
-	const char *more[] = {s->flavour.stamp, NULL};
+	const char *more[] = {s->server.flavour.stamp, NULL};
 	struct reader_settings settings = {
 		.loop = s->loop,
 		.directory = s->directory,
 		.source = s->conf,
-		.schema = s->flavour.schema,
+		.schema = s->server.flavour.schema,
 		.host = &s->host,
 		.base = directory_conf_base(s->settings),
 		.more = more,
 		.page = (int)conf_int(s->conf, "page_size"),
 	};
 
-	forget_flavour(s);
-	s->attrs = directory_attrs_new(s->conf, s->flavour.schema, more);
-	s->sweep_attrs = short_list(&s->flavour);
-	directory_filter_all(s->conf, s->flavour.schema, &s->filter);
+	forget_readers(s);
 	s->reader = reader_new(&settings);
 	settings.host = &s->own_host;
 	s->own_reader = reader_new(&settings);
@@ -518,7 +484,7 @@ static void root_entry(void *arg, LDAP *ld, LDAPMessage *m, int type)
 	struct source *s = arg;
 
 	if (type == LDAP_RES_SEARCH_ENTRY)
-		s->flavour = poll_flavour_of(ld, m);
+		s->server.flavour = poll_flavour_of(ld, m);
 }
 
 static void start_ad(struct source *s)
@@ -548,16 +514,14 @@ static void root_done(void *arg, const struct directory_result *r)
 
 	if (failed(s, r, "reading the root DSE"))
 		return;
-	if (s->flavour.ad) {
+	if (s->server.flavour.ad) {
 		hand_over(s);
 		return;
 	}
-	set_flavour(s);
-	attrs[0] = s->flavour.schema->id_attr;
-	attrs[1] = s->flavour.stamp;
-	s->base_exists = false;
-	s->base_readable = false;
-	s->context[0] = '\0';
+	poll_server_set(&s->server, s->conf);
+	new_readers(s);
+	attrs[0] = s->server.flavour.schema->id_attr;
+	attrs[1] = s->server.flavour.stamp;
 	if (!directory_search(s->directory,
 			      &(struct directory_search){.base = directory_conf_base(s->settings),
 							 .scope = LDAP_SCOPE_BASE,
@@ -572,7 +536,7 @@ static void up(void *arg, size_t uri)
 
 	(void)uri;
 	s->phase = PROBING;
-	s->flavour = (struct poll_flavour){false, &entry_schema_openldap, "modifyTimestamp"};
+	poll_server_done(&s->server);
 	if (!directory_search(s->directory,
 			      &(struct directory_search){.base = "",
 							 .scope = LDAP_SCOPE_BASE,
@@ -589,7 +553,8 @@ static void destroy(struct source *s)
 		return;
 	if (s->ad)
 		source_usn.destroy(s->ad);
-	forget_flavour(s);
+	forget_readers(s);
+	poll_server_done(&s->server);
 	directory_free(s->directory);
 	directory_conf_free(s->settings);
 	loop_timer_free(s->timer);

@@ -15,9 +15,11 @@ import hashlib
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -102,6 +104,18 @@ def wait_until(test, seconds=20, what="condition"):
         time.sleep(pause)
         pause = min(pause * 1.5, 0.1)
     return value
+
+
+def alive(group):
+    """Does a process of this group run? (One that ended and was not collected does not.)"""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _parent, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue
+        if int(its_group) == group and state not in "ZX":
+            return True
+    return False
 
 
 class Authority:
@@ -230,24 +244,19 @@ class Dc:
             self._admin = None
         if not self.process:
             return
+        group = self.process.pid  # a session of its own
         self.process.terminate()
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, 9)
+            os.killpg(group, signal.SIGKILL)
             self.process.wait()
         self.process = None
-
-        def all_gone():
-            try:
-                with socket.socket() as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind((self.address, 636))
-                return True
-            except OSError:
-                return False
-
-        wait_until(all_gone, 20, "samba's end")
+        try:
+            wait_until(lambda: not alive(group), 10, "the end of samba's children")
+        except TimeoutError:
+            os.killpg(group, signal.SIGKILL)
+            wait_until(lambda: not alive(group), 10, "the end of samba's children")
 
     # ---- connections ----
 
@@ -407,8 +416,11 @@ class Domain:
         reason = why_not(controllers)
         if reason:
             raise Unavailable(reason)
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        # The servers name their folder in a short way: the path of a socket has at most 107 bytes.
+        self.short = tempfile.mkdtemp(prefix="dp-ad-", dir="/tmp")
+        self.folder = Path(self.short) / "d"
+        self.folder.symlink_to(Path(folder).resolve())
         self.authority = Authority(self.folder / "ca")
         self.ca_file = str(self.authority.file)
         self.base = BASE
@@ -419,7 +431,11 @@ class Domain:
         self.namespace = Namespace(self.folder, self.dcs) if controllers > 1 else None
 
     def __enter__(self):
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def __exit__(self, *_):
         self.stop()
@@ -436,6 +452,7 @@ class Domain:
     def stop(self):
         for dc in self.dcs:
             dc.stop()
+        shutil.rmtree(self.short, ignore_errors=True)
 
     @property
     def uris(self):
@@ -476,8 +493,6 @@ def packed(controllers):
 
 
 def build(archive, controllers):
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="dirpipe-samba-") as scratch:
         folder = Path(scratch)
         authority = Authority(folder / "ca")

@@ -1,45 +1,69 @@
 """dirpipe-collector with driver poll against real servers: OpenLDAP (entryCSN), 389-DS (modifyTimestamp) and Samba AD (uSNChanged)."""
 
+import random
+import socket
 import subprocess
 
 import pytest
 
-import ldapservers
 import samba
+import servers
 from fakebroker import Broker, Collector
 from pipeline import Secret
 from sims import build_dir
 
 
+def steady_port():
+    """Below the range of outgoing connections: while a server is down, nobody takes its port, not even a client that connects to itself."""
+    for port in random.sample(range(15000, 31000), 200):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise RuntimeError("no free port")
+
+
 class Ldap:
-    """A person's changes on a server of ldapservers, in the words that both kinds of directory share."""
+    """A person's changes on a server of servers.py, in the words that both kinds of directory share."""
 
     login = "uid"
 
     def __init__(self, server):
         self.server = server
-        self.people = ldapservers.PEOPLE
-        self.bind_dn, self.password = ldapservers.READER, ldapservers.PASSWORD
-        self.group = server.add("cn=staff," + ldapservers.GROUPS, objectClass="groupOfNames", cn="staff",
-                                member=ldapservers.READER)
+        server.port, server.tls_port = steady_port(), steady_port()
+        server.uri = f"ldap://127.0.0.1:{server.port}"
+        server.ldaps_uri = f"ldaps://127.0.0.1:{server.tls_port}"
+        self.people = server.people_base
+
+    def __enter__(self):
+        self.server.start()
+        self.group = self.server.add_group("watched", [servers.READER])
+        return self
+
+    def __exit__(self, *_):
+        self.server.stop()
+
+    def section(self, _folder):
+        uri = self.server.uri if isinstance(self.server, servers.Ds389) else self.server.ldaps_uri
+        return self.server.source(uri=uri)
 
     def ou(self, name):
-        return self.server.add(f"ou={name},{self.people}", objectClass="organizationalUnit", ou=name)
+        return self.server.add_unit(name)
 
-    def create(self, name, parent=None, **attrs):
-        return self.server.person(name, parent or self.people, **attrs)
+    def create(self, name, **attrs):
+        return self.server.add(f"uid={name},{self.people}", {"objectClass": "inetOrgPerson", "uid": name, "cn": name, "sn": name,
+                                                             **attrs})
 
-    def rename(self, dn, name):
-        return self.server.rename(dn, "uid=" + name)
-
-    def move(self, dn, parent):
-        return self.server.rename(dn, dn.split(",", 1)[0], parent)
+    def modify(self, dn, **attrs):
+        self.server.replace(dn, **attrs)
 
     def join(self, dn):
-        self.server.modify(self.group, member=dn)
+        self.server.add_value(self.group, "member", dn)
 
     def id_of(self, dn):
-        return self.server.id_of(dn)
+        return self.server.id(dn)
 
     def __getattr__(self, name):
         return getattr(self.server, name)
@@ -52,16 +76,28 @@ class Ad:
 
     def __init__(self, ad):
         self.ad, self.dc = ad, ad.dc
-        self.people = ad.dc.ou("people")
-        self.bind_dn, self.password = f"svc@{samba.DNS}", samba.PASSWORD
-        self.group = ad.dc.group("staff")
-        self.uri, self.ca_file, self.base = ad.dc.uri, ad.ca_file, samba.BASE
+
+    def __enter__(self):
+        self.ad.start()
+        self.people = self.dc.ou("people")
+        self.group = self.dc.group("watched")
+        return self
+
+    def __exit__(self, *_):
+        self.ad.stop()
+
+    def section(self, folder):
+        password = folder / "password"
+        password.write_text(samba.PASSWORD)
+        password.chmod(0o600)
+        return {"uris": self.ad.uris, "base_dn": samba.BASE, "tls": {"ca_file": self.ad.ca_file},
+                "bind": {"method": "simple", "dn": f"svc@{samba.DNS}", "password": Secret(password)}}
 
     def ou(self, name):
         return self.dc.ou(name, self.people)
 
-    def create(self, name, parent=None, **attrs):
-        return self.dc.create(name, parent or self.people, **attrs)
+    def create(self, name, **attrs):
+        return self.dc.create(name, self.people, **attrs)
 
     def rename(self, dn, name):
         return self.dc.rename(dn, "CN=" + name)
@@ -80,20 +116,13 @@ class Ad:
 
 
 class Setup:
-    def __init__(self, directory, folder, **more):
+    def __init__(self, directory, folder):
         self.d = directory
-        self.folder = folder
-        password = folder / "password"
-        password.write_text(directory.password)
-        password.chmod(0o600)
         self.broker = Broker(folder / "b")
-        tls = {"tls": {"ca_file": directory.ca_file}} if directory.ca_file else {}
-        self.source = {
-            "driver": "poll", "uris": [directory.uri], "base_dn": directory.base,
-            "bind": {"method": "simple", "dn": directory.bind_dn, "password": Secret(password)},
-            "poll_interval": "100ms", "sweep_interval": "1s", "guard": {"min_users": 100},
+        self.source = directory.section(folder) | {
+            "driver": "poll", "poll_interval": "100ms", "sweep_interval": "1s", "guard": {"min_users": 100},
             "users": {"attributes": [directory.login, "title", "mail"]},
-            "groups": [{"name": "staff", "dn": directory.group}], "routes": [{"target": "app"}], **tls, **more,
+            "groups": [{"name": "watched", "dn": directory.group}], "routes": [{"target": "app"}],
         }
         self.collector = Collector(self.broker, folder / "c", self.source)
 
@@ -104,18 +133,19 @@ class Setup:
         return dn, guid
 
 
-KINDS = {"slapd": ldapservers.Slapd, "389ds": ldapservers.Ds389, "samba": None}
+KINDS = {"slapd": servers.Slapd, "389ds": servers.Ds389, "samba": samba.Domain}
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def s(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
-    why = samba.why_not() if request.param == "samba" else KINDS[request.param].why_not()
+    kind = KINDS[request.param]
+    why = samba.why_not() if kind is samba.Domain else getattr(kind, "why_not", lambda: None)()
     if why:
         pytest.skip(why)
-    server = samba.Domain(folder / "server") if request.param == "samba" else KINDS[request.param](folder / "server")
-    with server:
-        setup = Setup(Ad(server) if request.param == "samba" else Ldap(server), folder)
+    folder = tmp_path_factory.mktemp(request.param)
+    server = kind(folder / "server")
+    with Ad(server) if kind is samba.Domain else Ldap(server) as directory:
+        setup = Setup(directory, folder)
         with setup.broker, setup.collector:
             setup.broker.wait_caught_up()
             yield setup
@@ -158,7 +188,7 @@ def test_delete(s):
 def test_membership(s):
     dn, guid = s.person("member")
     s.d.join(dn)
-    s.broker.wait_user(guid, lambda u: u.groups == ["staff"])
+    s.broker.wait_user(guid, lambda u: u.groups == ["watched"])
 
 
 def test_restart_resumes(s):
