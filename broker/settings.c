@@ -139,7 +139,7 @@ struct settings *settings_load(const char *path, struct buf *errors)
 	struct settings *s = mem_alloc(sizeof(*s));
 	const struct conf_node *root, *broker;
 
-	s->conf = conf_load(path, errors);
+	s->conf = conf_load_for(path, "broker", errors);
 	if (!s->conf) {
 		settings_free(s);
 		return NULL;

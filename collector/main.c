@@ -23,7 +23,7 @@ struct options {
 struct program {
 	struct loop *loop;
 	struct line *line;
-	const char *config;
+	const struct options *options;
 };
 
 static const struct option long_options[] = {
@@ -85,6 +85,15 @@ static int read_options(int argc, char **argv, struct options *o)
 	return -1;
 }
 
+/* The configuration with the credentials of this source alone. */
+static struct conf *load(const struct options *o, struct buf *errors)
+{
+	CLEANUP(buf_cleanup) struct buf part = {0};
+
+	buf_addf(&part, "sources.%s", o->source);
+	return conf_load_for(o->config, part.p, errors);
+}
+
 static void say(void *arg, bool ok, const char *step, const char *text)
 {
 	(void)arg;
@@ -130,7 +139,7 @@ static void reload(void *arg)
 	struct conf *conf;
 
 	service_reloading();
-	conf = conf_load(p->config, &errors);
+	conf = load(p->options, &errors);
 	if (conf == NULL)
 		log_msg(LOG_ERROR_, "DP-1003", "the new configuration is wrong and not used: %s",
 			errors.p);
@@ -143,7 +152,7 @@ static void reload(void *arg)
 
 static int run(const struct conf *conf, const struct options *o)
 {
-	struct program p = {.config = o->config};
+	struct program p = {.options = o};
 	CLEANUP(buf_cleanup) struct buf why = {0};
 
 	p.loop = loop_new();
@@ -177,7 +186,7 @@ int main(int argc, char **argv)
 		return code;
 	signal(SIGPIPE, SIG_IGN);
 	secret_harden_process();
-	conf = conf_load(o.config, &errors);
+	conf = load(&o, &errors);
 	if (conf == NULL) {
 		fputs(errors.p, stderr);
 		return EXIT_CONFIG_;
