@@ -95,9 +95,9 @@ struct queue_entry_row {
 	int64_t since_unix_ms; /* in this state since; for due: since the oldest cause not yet done
 				*/
 	int64_t due_unix_ms;   /* retry: when; else 0 */
-	int64_t failing_unix_ms;    /* first failure of this series, in the target's unpaused time:
+	int64_t failing_unix_ms; /* first failure of this series, in the target's unpaused time:
 				       less all pauses until then; 0 = none */
-	int64_t verify_unix_ms;	    /* VERIFY_AT: when; with another verify: an outcome is unknown since
+	int64_t verify_unix_ms; /* VERIFY_AT: when; with another verify: an outcome is unknown since
 				       then, the next DONE makes it VERIFY_AT; 0 = none */
 	int64_t look_again_unix_ms; /* calendar; 0 = none */
 };

@@ -1,8 +1,8 @@
 /* From the store, before the first page. */
+#include "json.h"
 #include "queue_impl.h"
 
 #include <assert.h>
-#include <json.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,10 +1,10 @@
 /* What collectors say. */
+#include "json.h"
 #include "queue_impl.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /* What workers say of a user in their hands: notes and results. */
+#include "json.h"
 #include "queue_impl.h"
 
 #include <assert.h>
 #include <inttypes.h>
-#include <json.h>
 #include <string.h>
 
 /* The lease, if that worker's process holds it. */

@@ -23,11 +23,11 @@ struct buf {
 
 #define SLICE(literal) ((struct slice){(literal), sizeof(literal) - 1})
 
-struct slice slice_of(const char *text);	  /* NULL gives an empty slice */
+struct slice slice_of(const char *text); /* NULL gives an empty slice */
 struct slice buf_slice(const struct buf *b);
 bool slice_equal(struct slice a, struct slice b);
 bool slice_is(struct slice a, const char *text);
-char *slice_dup(struct slice a);		  /* owned, NUL-terminated copy */
+char *slice_dup(struct slice a); /* owned, NUL-terminated copy */
 
 /* All append functions abort when memory runs out; what the network sizes is capped by callers. */
 void buf_add(struct buf *b, const void *p, size_t n);
@@ -35,16 +35,17 @@ void buf_adds(struct buf *b, const char *text);
 void buf_addc(struct buf *b, char c);
 void buf_addf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void buf_vaddf(struct buf *b, const char *format, va_list ap) __attribute__((format(printf, 2, 0)));
-void *buf_grow(struct buf *b, size_t n);	  /* room for n more bytes at the returned place; n is counted */
-void buf_clear(struct buf *b);			  /* empty, memory kept */
-void buf_done(struct buf *b);			  /* empty, memory freed */
-char *buf_steal(struct buf *b);			  /* owned text ("" when empty); b is empty after */
+void *buf_grow(struct buf *b,
+	       size_t n);	/* room for n more bytes at the returned place; n is counted */
+void buf_clear(struct buf *b);	/* empty, memory kept */
+void buf_done(struct buf *b);	/* empty, memory freed */
+char *buf_steal(struct buf *b); /* owned text ("" when empty); b is empty after */
 
 /* Memory: these abort with a message when there is none; nothing here returns NULL. */
-void *mem_alloc(size_t n);			  /* zeroed */
-void *mem_array(size_t n, size_t size);		  /* zeroed; overflow aborts */
+void *mem_alloc(size_t n);		/* zeroed */
+void *mem_array(size_t n, size_t size); /* zeroed; overflow aborts */
 void *mem_resize(void *p, size_t n);
-char *mem_dup(const char *text);		  /* NULL stays NULL */
+char *mem_dup(const char *text); /* NULL stays NULL */
 
 /* RFC 4648 base64 (4) and base64url without padding (5). Decode: 0, or -EINVAL on any foreign byte. */
 void buf_add_base64(struct buf *b, const void *p, size_t n);
@@ -55,8 +56,8 @@ int buf_add_unbase64(struct buf *b, struct slice text);
 bool utf8_valid(struct slice text);
 
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
-void buf_cleanup(struct buf *b);		  /* for CLEANUP(buf_cleanup) struct buf x = {0}; */
-void free_cleanup(void *pointer_to_pointer);	  /* for CLEANUP(free_cleanup) char *x = NULL; */
+void buf_cleanup(struct buf *b);	     /* for CLEANUP(buf_cleanup) struct buf x = {0}; */
+void free_cleanup(void *pointer_to_pointer); /* for CLEANUP(free_cleanup) char *x = NULL; */
 #define MUST_CHECK __attribute__((warn_unused_result))
 
 #endif

@@ -11,19 +11,19 @@ struct conf_node; /* one mapping: the root, "broker", one source, one target, â€
 
 enum conf_type {
 	CONF_TEXT,
-	CONF_WORD,	/* one of the table row's words */
-	CONF_NAME,	/* [a-z0-9][a-z0-9_-]{0,62} */
+	CONF_WORD, /* one of the table row's words */
+	CONF_NAME, /* [a-z0-9][a-z0-9_-]{0,62} */
 	CONF_BOOL,
-	CONF_INT,	/* min..max in the row */
-	CONF_DURATION,	/* 250ms 10s 5m 2h 30d -> milliseconds */
-	CONF_SIZE,	/* 64KiB 8MiB -> bytes */
-	CONF_URL,	/* scheme must be one of the row's words; no user:password@ */
+	CONF_INT,      /* min..max in the row */
+	CONF_DURATION, /* 250ms 10s 5m 2h 30d -> milliseconds */
+	CONF_SIZE,     /* 64KiB 8MiB -> bytes */
+	CONF_URL,      /* scheme must be one of the row's words; no user:password@ */
 	CONF_PATH,
-	CONF_SECRET,	/* a !credential, !file or !env tag; inline is refused */
-	CONF_LIST,	/* of texts */
-	CONF_MAP,	/* free mapping: read with conf_json (mapping, expressions) */
-	CONF_SECTION,	/* a mapping with rows of its own */
-	CONF_SECTIONS,	/* name -> section: sources, targets */
+	CONF_SECRET,	   /* a !credential, !file or !env tag; inline is refused */
+	CONF_LIST,	   /* of texts */
+	CONF_MAP,	   /* free mapping: read with conf_json (mapping, expressions) */
+	CONF_SECTION,	   /* a mapping with rows of its own */
+	CONF_SECTIONS,	   /* name -> section: sources, targets */
 	CONF_SECTION_LIST, /* a list of sections: routes, curve peers, join rules */
 	CONF_TYPES
 };
@@ -32,8 +32,9 @@ struct conf_key {
 	const char *path; /* "targets.*.http.timeout" */
 	enum conf_type type;
 	const char *fallback; /* as written in YAML; NULL: required; "" : optional, no value */
-	const char *words;    /* "a|b|c" for WORD, URL schemes (URL, LIST); "1..65535", "1s..5m" for INT, DURATION, SIZE; or NULL */
-	const char *help;     /* one sentence */
+	const char *
+		words; /* "a|b|c" for WORD, URL schemes (URL, LIST); "1..65535", "1s..5m" for INT, DURATION, SIZE; or NULL */
+	const char *help; /* one sentence */
 };
 extern const struct conf_key conf_keys[]; /* ends with path NULL */
 
@@ -50,16 +51,19 @@ const struct conf_node *conf_root(const struct conf *c);
 /* Child section ("broker", "http"); for a section that is not written: an empty node, so that defaults answer. */
 const struct conf_node *conf_section(const struct conf_node *n, const char *name);
 /* The named one of SECTIONS ("sources", "corp"); NULL when there is none. */
-const struct conf_node *conf_named(const struct conf_node *n, const char *sections, const char *name);
+const struct conf_node *conf_named(const struct conf_node *n, const char *sections,
+				   const char *name);
 /* The i-th of SECTIONS or SECTION_LIST; NULL past the end; ret_name (may be NULL) gets its name. */
-const struct conf_node *conf_at(const struct conf_node *n, const char *sections, size_t i, const char **ret_name);
+const struct conf_node *conf_at(const struct conf_node *n, const char *sections, size_t i,
+				const char **ret_name);
 
 /* Values by key below the node; the row's default where nothing is written. A key that is not in the table, or
  * of another type, is our bug and aborts. Text: NULL when optional and not given. Borrowed from the conf. */
 const char *conf_text(const struct conf_node *n, const char *key);
 int64_t conf_int(const struct conf_node *n, const char *key); /* INT, DURATION (ms), SIZE (bytes) */
 bool conf_bool(const struct conf_node *n, const char *key);
-const char *conf_item(const struct conf_node *n, const char *key, size_t i); /* LIST; NULL past the end */
+const char *conf_item(const struct conf_node *n, const char *key,
+		      size_t i); /* LIST; NULL past the end */
 bool conf_secret(const struct conf_node *n, const char *key, struct secret_ref *ret_ref);
 /* The secret itself, read now; NULL with why set. NULL and empty why: optional and not given. */
 struct secret *conf_load_secret(const struct conf_node *n, const char *key, struct buf *why);

@@ -16,11 +16,12 @@ const cJSON *json_get(const cJSON *object, const char *name);
 const cJSON *json_array(const cJSON *object, const char *name);
 const cJSON *json_object(const cJSON *object, const char *name);
 bool json_true(const cJSON *object, const char *name, bool otherwise);
-int64_t json_int(const cJSON *object, const char *name, int64_t otherwise); /* whole numbers below 2^53 */
+int64_t json_int(const cJSON *object, const char *name,
+		 int64_t otherwise); /* whole numbers below 2^53 */
 
 /* Sorted keys, no white space, integers in full: equal values give equal bytes. */
 void json_canonical(const cJSON *value, struct buf *out);
-void json_print(const cJSON *value, struct buf *out);	      /* as it stands, no white space */
-void json_quote(struct slice text, struct buf *out);	      /* a JSON string; text must be UTF-8 */
+void json_print(const cJSON *value, struct buf *out); /* as it stands, no white space */
+void json_quote(struct slice text, struct buf *out);  /* a JSON string; text must be UTF-8 */
 
 #endif

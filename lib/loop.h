@@ -12,9 +12,10 @@ struct loop;
 typedef void (*loop_fn)(void *arg);
 
 struct loop *loop_new(void);
-void loop_free(struct loop *loop);	/* closes what is still open, then frees */
-uv_loop_t *loop_uv(struct loop *loop);	/* for redis.c, http.c, directory.c: descriptors of libraries */
-void loop_run(struct loop *loop);	/* until loop_stop */
+void loop_free(struct loop *loop); /* closes what is still open, then frees */
+uv_loop_t *
+loop_uv(struct loop *loop);	  /* for redis.c, http.c, directory.c: descriptors of libraries */
+void loop_run(struct loop *loop); /* until loop_stop */
 void loop_stop(struct loop *loop);
 int64_t loop_now_ms(struct loop *loop); /* CLOCK_BOOTTIME, read once per turn */
 int64_t loop_lag_ms(struct loop *loop); /* worst lateness of a timer since the last call */

@@ -20,7 +20,8 @@ void metrics_add(struct metrics *m, const char *name, const char *labels, double
 void metrics_set(struct metrics *m, const char *name, const char *labels, double value);
 void metrics_observe(struct metrics *m, const char *name, const char *labels, double seconds);
 double metrics_value(const struct metrics *m, const char *name, const char *labels);
-void metrics_forget(struct metrics *m, const char *name, const char *labels); /* a target that is gone */
+void metrics_forget(struct metrics *m, const char *name,
+		    const char *labels); /* a target that is gone */
 
 /* key, value pairs ending in NULL; returns text in a static ring of 8 buffers. */
 const char *metrics_labels(const char *key, ...) __attribute__((sentinel));

@@ -18,12 +18,12 @@ enum redis_state { REDIS_DOWN, REDIS_CONNECTING, REDIS_UP, REDIS_STATES };
 enum redis_class {
 	REDIS_CLASS_OK,
 	REDIS_CLASS_UNKNOWN,
-	REDIS_CLASS_WAIT,   /* LOADING BUSY MASTERDOWN TRYAGAIN CLUSTERDOWN, max clients: try again later */
+	REDIS_CLASS_WAIT, /* LOADING BUSY MASTERDOWN TRYAGAIN CLUSTERDOWN, max clients: try again later */
 	REDIS_CLASS_FULL,   /* OOM, MISCONF: stop acknowledging, try again later */
 	REDIS_CLASS_MASTER, /* READONLY: another one is the master now: reconnect */
 	REDIS_CLASS_DENIED, /* NOAUTH WRONGPASS NOPERM: stop with the reason */
 	REDIS_CLASS_FENCED, /* our own Function's refusal */
-	REDIS_CLASS_WRONG,  /* WRONGTYPE, NOSCRIPT/function missing, anything else: our bug or foreign data */
+	REDIS_CLASS_WRONG, /* WRONGTYPE, NOSCRIPT/function missing, anything else: our bug or foreign data */
 	REDIS_CLASSES
 };
 
@@ -41,13 +41,15 @@ typedef void (*redis_reply_fn)(void *arg, enum redis_class class, const redisRep
 
 /* NULL: the url is none. It connects at once, in the background. on_state and fn run at the end of a turn or when a reply
  * comes, never inside a call to this module (except redis_free). */
-struct redis *redis_new(struct loop *loop, const struct redis_conf *conf, redis_state_fn on_state, void *arg);
+struct redis *redis_new(struct loop *loop, const struct redis_conf *conf, redis_state_fn on_state,
+			void *arg);
 void redis_free(struct redis *r); /* pending calls get UNKNOWN first */
 enum redis_state redis_state(const struct redis *r);
 void redis_reconnect(struct redis *r); /* drop the connection now (READONLY, changed run_id) */
 
 /* Queues one command; fn is called exactly once, also when the connection is down (UNKNOWN, next turn). */
-void redis_call(struct redis *r, const struct slice *argv, size_t argc, redis_reply_fn fn, void *arg);
+void redis_call(struct redis *r, const struct slice *argv, size_t argc, redis_reply_fn fn,
+		void *arg);
 
 enum redis_class redis_classify(const redisReply *reply);
 

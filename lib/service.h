@@ -4,11 +4,18 @@
 
 #include "loop.h"
 
-void service_ready(struct loop *loop); /* also starts the watchdog's beat when $WATCHDOG_USEC asks for one */
+void service_ready(
+	struct loop *loop); /* also starts the watchdog's beat when $WATCHDOG_USEC asks for one */
 void service_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void service_reloading(void);
 void service_stopping(void);
 
-enum { EXIT_OK_ = 0, EXIT_FAILED_ = 1, EXIT_USAGE_ = 64, EXIT_UNAVAILABLE_ = 69, EXIT_CONFIG_ = 78 };
+enum {
+	EXIT_OK_ = 0,
+	EXIT_FAILED_ = 1,
+	EXIT_USAGE_ = 64,
+	EXIT_UNAVAILABLE_ = 69,
+	EXIT_CONFIG_ = 78
+};
 
 #endif

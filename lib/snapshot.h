@@ -26,8 +26,11 @@ const cJSON *snapshot_json(const struct snapshot *s);
 
 const char *snapshot_dn(const struct snapshot *s);
 const char *snapshot_immutable_id(const struct snapshot *s);
-const char *snapshot_first(const struct snapshot *s, const char *attr); /* NULL: absent or []; also "dn", "id", "immutable_id" */
-const cJSON *snapshot_values(const struct snapshot *s, const char *attr); /* NULL: never requested */
+const char *
+snapshot_first(const struct snapshot *s,
+	       const char *attr); /* NULL: absent or []; also "dn", "id", "immutable_id" */
+const cJSON *snapshot_values(const struct snapshot *s,
+			     const char *attr); /* NULL: never requested */
 bool snapshot_enabled(const struct snapshot *s);
 int64_t snapshot_time(const struct snapshot *s, const char *account_key); /* 0: none */
 bool snapshot_in_group(const struct snapshot *s, const char *group);

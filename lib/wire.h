@@ -41,8 +41,7 @@ struct wire_epoch {
 	F(bytes, snapshot)
 
 /* What the broker knows of a user of this source, for a collector that starts. */
-#define WIRE_KNOWN(F)                                                                              \
-	F(id, id) F(u8, gone) F(fp, fingerprint) F(list, in, name) F(bytes, groups)
+#define WIRE_KNOWN(F) F(id, id) F(u8, gone) F(fp, fingerprint) F(list, in, name) F(bytes, groups)
 
 /* A referenced user's remote id at this target ("" = not there yet). */
 #define WIRE_RID(F) F(name, name) F(id, id) F(name, rid)
@@ -102,8 +101,7 @@ struct wire_epoch {
 	F(list, users, user)
 
 /* kind 0: a watched group shrank, 1: the source shrank. was/now: members or users. active 0: it recovered. */
-#define WIRE_HOLD(F)                                                                               \
-	F(u64, session) F(u8, kind) F(u8, active) F(text, name) F(u64, was) F(u64, now)
+#define WIRE_HOLD(F) F(u64, session) F(u8, kind) F(u8, active) F(text, name) F(u64, was) F(u64, now)
 
 /* From any side; the collector tells its lag, state and clock (the directory's, 0 = unknown), a worker its own
  * boot clock. state: connected 1 or 0. text: last error for status. */
@@ -157,8 +155,9 @@ struct wire_epoch {
 	F(u8, link_state)                                                                          \
 	F(bytes, link_memory)
 
-#define WIRE_NOTED(F)	F(u64, lease_epoch) F(u64, lease_page) F(u32, lease_index) F(u8, kind)
-#define WIRE_REFUSED(F) F(u64, lease_epoch) F(u64, lease_page) F(u32, lease_index) F(u8, kind) F(text, reason)
+#define WIRE_NOTED(F) F(u64, lease_epoch) F(u64, lease_page) F(u32, lease_index) F(u8, kind)
+#define WIRE_REFUSED(F)                                                                            \
+	F(u64, lease_epoch) F(u64, lease_page) F(u32, lease_index) F(u8, kind) F(text, reason)
 
 /* verdict: enum wire_verdict. reason: a stable word (name_taken, no_seat, mandatory_missing…); detail: the target's own
  * words, redacted. after_ms: RETRY and THROTTLED. waits: what a PARKED user waits for ("name:VALUE", "seat:SKU",
@@ -193,8 +192,9 @@ struct wire_epoch {
 #define WIRE_ERROR(F)	 F(u8, verb) F(text, reason)
 
 #define WIRE_RECORDS(R)                                                                            \
-	R(name, WIRE_NAME) R(ref, WIRE_REF) R(user, WIRE_USER) R(known, WIRE_KNOWN) R(rid, WIRE_RID)  \
-	R(op, WIRE_OP) R(id, WIRE_ID) R(task, WIRE_TASK)
+	R(name, WIRE_NAME)                                                                         \
+	R(ref, WIRE_REF) R(user, WIRE_USER) R(known, WIRE_KNOWN) R(rid, WIRE_RID) R(op, WIRE_OP)   \
+		R(id, WIRE_ID) R(task, WIRE_TASK)
 
 #define WIRE_VERBS(V)                                                                              \
 	V(1, hello, WIRE_HELLO)                                                                    \
@@ -220,7 +220,7 @@ enum wire_verb {
 #define V(number, verb, list) WIRE_VERB_##verb = number,
 	WIRE_VERBS(V)
 #undef V
-	WIRE_VERB_END
+		WIRE_VERB_END
 };
 
 /* A verdict carries its scope: the first four are about the user, the others about the target. */
@@ -256,25 +256,25 @@ struct wire_list {
 	size_t n;
 };
 
-#define WIRE_TYPE_u8	uint8_t
-#define WIRE_TYPE_u32	uint32_t
-#define WIRE_TYPE_u64	uint64_t
-#define WIRE_TYPE_i64	int64_t
-#define WIRE_TYPE_id	struct id
-#define WIRE_TYPE_fp	struct fp
-#define WIRE_TYPE_name	struct slice
-#define WIRE_TYPE_text	struct slice
-#define WIRE_TYPE_bytes struct slice
-#define WIRE_TYPE_list	struct wire_list
+#define WIRE_TYPE_u8		     uint8_t
+#define WIRE_TYPE_u32		     uint32_t
+#define WIRE_TYPE_u64		     uint64_t
+#define WIRE_TYPE_i64		     int64_t
+#define WIRE_TYPE_id		     struct id
+#define WIRE_TYPE_fp		     struct fp
+#define WIRE_TYPE_name		     struct slice
+#define WIRE_TYPE_text		     struct slice
+#define WIRE_TYPE_bytes		     struct slice
+#define WIRE_TYPE_list		     struct wire_list
 #define WIRE_MEMBER(type, name, ...) WIRE_TYPE_##type name;
 
-#define R(record, list)                                                                            \
-	struct wire_##record {                                                                     \
-		list(WIRE_MEMBER)                                                                  \
-	};                                                                                         \
+#define R(record, list)                                                                                    \
+	struct wire_##record {                                                                             \
+		list(WIRE_MEMBER)                                                                          \
+	};                                                                                                 \
 	/* Appends the record to a list being built: list->p/n must be out's at the end (wire_list_of). */ \
-	void wire_add_##record(struct buf *out, const struct wire_##record *in);                   \
-	/* Takes the next record of a checked list; false at its end. */                           \
+	void wire_add_##record(struct buf *out, const struct wire_##record *in);                           \
+	/* Takes the next record of a checked list; false at its end. */                                   \
 	bool wire_next_##record(struct wire_list *list, struct wire_##record *ret);
 WIRE_RECORDS(R)
 #undef R

@@ -13,7 +13,7 @@ LAYERS = [
     ["redis", "wire", "snapshot"],
     ["bus"],
 ]
-QUEUE_MAY_SEE = {"buf.h", "id.h", "wire.h", "queue.h", "queue_impl.h", "pace.h", "crash.h"}
+QUEUE_MAY_SEE = {"buf.h", "id.h", "json.h", "wire.h", "queue.h", "queue_impl.h", "pace.h", "crash.h"}
 
 
 def sources(*folders):
@@ -55,7 +55,7 @@ def test_lib_includes_lower_layers_only():
 def test_the_queue_engine_is_pure():
     for path in [*(TOP / "broker").glob("queue*.[ch]"), *(TOP / "broker").glob("pace.[ch]")]:
         assert set(includes(path)) <= QUEUE_MAY_SEE, path.name
-        assert not re.search(r"clock_(boot|unix)_ms|gettimeofday|[^_a-z]time\(", path.read_text()), path.name
+        assert not re.search(r"clock_(boot|unix)_ms\(|gettimeofday|[^_a-z]time\(", path.read_text()), path.name
 
 
 def test_target_drivers_do_not_see_the_core():
