@@ -34,7 +34,8 @@ struct ledger_entry *ledger_add(struct ledger *ledger, const char *kind, struct 
 		entry->body = xdup(body.p, body.n);
 		for (char *c = entry->body; *c;
 		     c++) /* one line: JSON strings hold no raw line ends */
-			*c = (unsigned char)*c < ' ' ? ' ' : *c;
+			if ((unsigned char)*c < ' ')
+				*c = ' ';
 		ledger->body_bytes += body.n;
 	}
 	return entry;

@@ -156,7 +156,9 @@ void text_slice(struct text *t, struct slice s)
 
 static char lower(char c)
 {
-	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+	if (c >= 'A' && c <= 'Z')
+		return (char)(c + 32);
+	return c;
 }
 
 void text_lower(struct text *t, struct slice s)
@@ -397,8 +399,10 @@ static uint64_t hash_with(struct slice s, bool fold)
 	uint64_t h = 0xcbf29ce484222325;
 
 	for (size_t i = 0; i < s.n; i++) {
-		char c = fold ? lower(s.p[i]) : s.p[i];
+		char c = s.p[i];
 
+		if (fold)
+			c = lower(c);
 		h = (h ^ (unsigned char)c) * 0x100000001b3;
 	}
 	h ^= h >> 32;

@@ -45,5 +45,5 @@ void graph_knobs_default(struct graph *g)
 	g->knobs.batch_throttle_status = 200;
 	g->knobs.page_default = 100;
 	g->knobs.page_max = 999;
-	g->knobs.delta_seconds = 7 * 24 * 3600;
+	g->knobs.delta_seconds = INT64_C(7) * 24 * 3600;
 }

@@ -85,12 +85,13 @@ static void find(struct scim *s, const struct kind *kind, const struct filter *f
 	} else if (hits->n) {
 		qsort(hits->list, hits->n, sizeof *hits->list, by_number);
 	}
-	for (size_t i = 0; f && i < hits->n; i++) {
-		if (i && hits->list[i] == hits->list[i - 1])
+	uint32_t *list = hits->list;
+	for (size_t i = 0; f && list && i < hits->n; i++) {
+		if (i && list[i] == list[i - 1])
 			continue;
-		const struct json *tree = scim_tree(s, &scratch, kind, hits->list[i], true);
+		const struct json *tree = scim_tree(s, &scratch, kind, list[i], true);
 		if (filter_fits(f, tree, s->knobs.case_sensitive_user_name))
-			hits->list[kept++] = hits->list[i];
+			list[kept++] = list[i];
 		arena_reset(&scratch);
 	}
 	if (f)
@@ -154,7 +155,7 @@ static void print_page(struct scim *s, struct sim_call *call, const struct kind 
 {
 	struct projection projection = {slice_from(&q->only), slice_from(&q->without)};
 	struct text *out = &call->answer->body;
-	size_t n = from < hits->n ? hits->n - from : 0;
+	size_t n = hits->list && from < hits->n ? hits->n - from : 0;
 
 	if ((int64_t)n > q->count)
 		n = (size_t)q->count;

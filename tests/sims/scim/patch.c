@@ -6,8 +6,8 @@ enum op { OP_ADD, OP_REMOVE, OP_REPLACE };
 
 struct patch {
 	struct scim *s;
-	struct arena *arena;
 	const struct kind *kind;
+	struct arena *arena;
 	uint32_t number;
 	struct json *root;
 	struct member_changes *changes;
@@ -270,10 +270,16 @@ static bool apply_one(struct patch *p, const struct json *operation)
 	return change_path(p, op, &path, value);
 }
 
-bool patch_apply(struct scim *s, const struct kind *kind, uint32_t number, const struct json *body,
-		 struct json *root, struct member_changes *changes, struct scim_error *ret_error)
+bool patch_apply(struct scim *s, const struct patch_target *target, const struct json *body,
+		 struct scim_error *ret_error)
 {
-	struct patch p = {s, &s->sim->arena, kind, number, root, changes, ret_error};
+	struct patch p = {s,
+			  target->kind,
+			  &s->sim->arena,
+			  target->number,
+			  target->root,
+			  target->changes,
+			  ret_error};
 	struct json *schemas = json_get(body, "schemas");
 	struct json *operations = json_get(body, "Operations");
 

@@ -133,7 +133,7 @@ static bool list_names(struct slice list, struct slice name)
 		struct slice head = {item.p, item.n < name.n ? item.n : name.n};
 
 		if (slice_equal_nocase(head, name) &&
-		    (item.n == name.n || memchr(".:", item.p[name.n], 2)))
+		    (item.n == name.n || (item.p[name.n] == '.' || item.p[name.n] == ':')))
 			return true;
 		if (slice_is(name, schema_enterprise.urn) && slice_starts(item, "urn:") &&
 		    slice_equal_nocase(head, name))

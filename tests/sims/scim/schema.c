@@ -160,9 +160,9 @@ static struct slice take_name(struct slice *rest)
 {
 	size_t n = 0;
 
-	while (n < rest->n &&
-	       (memchr("$_-", rest->p[n], 3) || (rest->p[n] >= '0' && rest->p[n] <= '9') ||
-		((rest->p[n] | 0x20) >= 'a' && (rest->p[n] | 0x20) <= 'z')))
+	while (n < rest->n && (rest->p[n] == '$' || rest->p[n] == '_' || rest->p[n] == '-' ||
+			       (rest->p[n] >= '0' && rest->p[n] <= '9') ||
+			       ((rest->p[n] | 0x20) >= 'a' && (rest->p[n] | 0x20) <= 'z')))
 		n++;
 	struct slice name = {rest->p, n};
 	*rest = (struct slice){rest->p + n, rest->n - n};

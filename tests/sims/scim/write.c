@@ -314,7 +314,8 @@ static bool patch_draft(struct scim *s, struct sim_call *call, struct draft *d)
 	if (!precondition_holds(s, call, d) || !read_body(s, call, d, &body))
 		return false;
 	root = scim_tree(s, &s->sim->arena, d->kind, d->number, false);
-	if (!patch_apply(s, d->kind, d->number, body, root, &d->changes, &d->error))
+	struct patch_target target = {d->kind, d->number, root, &d->changes};
+	if (!patch_apply(s, &target, body, &d->error))
 		return false;
 	d->doc = schema_check(&s->sim->arena, d->kind->schema, root, &lenient, false, &d->error);
 	return d->doc && take_apart(s, d, false) && check_dialect(s, d) && check_unique(s, d);
