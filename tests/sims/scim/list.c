@@ -155,7 +155,7 @@ static void print_page(struct scim *s, struct sim_call *call, const struct kind 
 {
 	struct projection projection = {slice_from(&q->only), slice_from(&q->without)};
 	struct text *out = &call->answer->body;
-	size_t n = hits->list && from < hits->n ? hits->n - from : 0;
+	size_t n = from < hits->n ? hits->n - from : 0;
 
 	if ((int64_t)n > q->count)
 		n = (size_t)q->count;
@@ -168,7 +168,7 @@ static void print_page(struct scim *s, struct sim_call *call, const struct kind 
 	else if (from + n < hits->n)
 		print_cursor(hits->list[from + n], out);
 	text_str(out, s->entra ? ",\"resources\":[" : ",\"Resources\":[");
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; hits->list && i < n; i++) {
 		if (i)
 			text_char(out, ',');
 		scim_print(s, kind, hits->list[from + i], call->http, &projection, out);
