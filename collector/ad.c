@@ -352,18 +352,16 @@ static void choose_context(struct ad_server *s, LDAP *ld, LDAPMessage *m)
 {
 	struct berval **values = ldap_get_values_len(ld, m, "namingContexts");
 	CLEANUP(free_cleanup) char *configuration = first_text(ld, m, "configurationNamingContext");
-	size_t longest = 0;
+	const struct berval *best = NULL;
 
 	for (int i = 0; values && values[i]; i++) {
 		const char *nc = values[i]->bv_val;
 
-		if ((configuration && dn_within(nc, configuration)) || !dn_within(s->base, nc) ||
-		    values[i]->bv_len <= longest)
-			continue;
-		longest = values[i]->bv_len;
-		free(s->nc);
-		s->nc = mem_dup(nc);
+		if ((!configuration || !dn_within(nc, configuration)) && dn_within(s->base, nc) &&
+		    (!best || values[i]->bv_len > best->bv_len))
+			best = values[i];
 	}
+	s->nc = best ? mem_dup(best->bv_val) : NULL;
 	ldap_value_free_len(values);
 }
 

@@ -37,7 +37,7 @@ int ad_sid_format(struct slice sid, struct buf *out)
 		authority = authority << 8 | p[i];
 	buf_addf(out, "S-1-%" PRIu64, authority);
 	for (unsigned i = 0; i < p[1]; i++)
-		buf_addf(out, "-%" PRIu32, little(p + 8 + 4 * i, 4));
+		buf_addf(out, "-%" PRIu32, little(p + 8 + 4 * (size_t)i, 4));
 	return 0;
 }
 

@@ -70,6 +70,7 @@ struct poll_table *poll_table_new(void)
 	return mem_alloc(sizeof(struct poll_table));
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 void poll_table_free(struct poll_table *t)
 {
 	struct row *row, *next;
@@ -77,7 +78,7 @@ void poll_table_free(struct poll_table *t)
 	if (!t)
 		return;
 	HASH_ITER (hh, t->rows, row, next) {
-		HASH_DEL(t->rows, row);
+		HASH_DEL(t->rows, row); // NOLINT(clang-analyzer-unix.Malloc): uthash
 		free(row);
 	}
 	free(t);
@@ -88,6 +89,7 @@ size_t poll_table_count(const struct poll_table *t)
 	return HASH_COUNT(t->rows);
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 static struct row *find(const struct poll_table *t, const struct id *id)
 {
 	struct row *row = NULL;
@@ -108,6 +110,7 @@ bool poll_table_look(const struct poll_table *t, const struct id *id, const char
 	return !row->settled || !fp_equal(&fp, &row->stamp);
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 void poll_table_put(struct poll_table *t, const struct id *id, const char *stamp, int64_t now_ms)
 {
 	struct row *row = find(t, id);
@@ -142,13 +145,14 @@ void poll_table_met(struct poll_table *t, const struct id *id)
 		row->scan = t->scan;
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 void poll_table_forget(struct poll_table *t)
 {
 	struct row *row, *next;
 
 	HASH_ITER (hh, t->rows, row, next) {
 		if (row->scan != t->scan) {
-			HASH_DEL(t->rows, row);
+			HASH_DEL(t->rows, row); // NOLINT(clang-analyzer-unix.Malloc): uthash
 			free(row);
 		}
 	}

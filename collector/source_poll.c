@@ -257,8 +257,8 @@ static void searched(void *arg, const struct directory_result *r)
 		sweep_ended(s);
 		return;
 	}
-	s->quiet =
-		work == DELTA && s->delivered == 0 && s->work_ms - s->newest_ms >= OVERLAP_S * 1000;
+	s->quiet = work == DELTA && s->delivered == 0 &&
+		   s->work_ms - s->newest_ms >= OVERLAP_S * 1000L;
 	if (s->phase == CATCHING_UP) {
 		end_enumeration(s, work == FULL && s->seen > 0);
 		if (s->phase != CATCHING_UP)
