@@ -14,9 +14,12 @@ struct conf *cli_conf(const struct cli *cli, bool secrets)
 	struct conf *conf =
 		secrets ? conf_load(cli->config, &errors) : conf_load_for(cli->config, "", &errors);
 
-	if (!conf)
-		fprintf(stderr, "%s%s", errors.p ? errors.p : "",
-			errors.n && errors.p[errors.n - 1] == '\n' ? "" : "\n");
+	if (!conf) {
+		buf_addc(&errors, '\n');
+		while (errors.n > 1 && errors.p[errors.n - 2] == '\n')
+			errors.p[--errors.n] = '\0';
+		fputs(errors.p, stderr);
+	}
 	return conf;
 }
 

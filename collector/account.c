@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define DAY_MS (24 * 60 * 60 * 1000LL)
+#define DAY_MS 86400000LL
 
 /* userAccountControl (MS-ADTS 2.2.16) */
 enum { UF_ACCOUNTDISABLE = 0x2, UF_DONT_EXPIRE_PASSWD = 0x10000 };
