@@ -1,8 +1,11 @@
 """dirpipe-collector with driver poll against real servers: OpenLDAP (entryCSN), 389-DS (modifyTimestamp) and Samba AD (uSNChanged)."""
 
+import pathlib
 import random
+import shutil
 import socket
 import subprocess
+import tempfile
 
 import pytest
 
@@ -143,7 +146,11 @@ def s(request, tmp_path_factory):
     if why:
         pytest.skip(why)
     folder = tmp_path_factory.mktemp(request.param)
-    server = kind(folder / "server")
+    # Not below pytest's folder: 389-DS runs as a user of its own, and each new pytest session shuts that folder to others.
+    place = pathlib.Path(tempfile.mkdtemp(prefix="dp-poll-", dir="/tmp"))
+    place.chmod(0o711)
+    request.addfinalizer(lambda: shutil.rmtree(place, ignore_errors=True))
+    server = kind(place / "server")
     with Ad(server) if kind is samba.Domain else Ldap(server) as directory:
         setup = Setup(directory, folder)
         with setup.broker, setup.collector:
