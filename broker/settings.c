@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SETTLE_MOST_MS = 5 * 60 * 1000, VERIFY_AFTER_MS = 5 * 60 * 1000 };
+enum { SETTLE_MOST_MS = 5 * 60 * 1000 };
 
 /* ---- lists ---- */
 
@@ -155,7 +155,7 @@ struct settings *settings_load(const char *path, struct buf *errors)
 	s->session.turn.queue = (struct queue_conf){
 		.lease_ms = conf_int(broker, "lease"),
 		.grace_ms = conf_int(broker, "grace"),
-		.verify_after_ms = VERIFY_AFTER_MS,
+		.verify_after_ms = conf_int(broker, "verify_after"),
 	};
 	if (log_level_parse(conf_text(conf_section(root, "log"), "level"), &s->level) < 0)
 		s->level = LOG_INFO_;

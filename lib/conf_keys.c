@@ -21,6 +21,8 @@ const struct conf_key conf_keys[] = {
 	 "How long a worker may work on one user."},
 	{"broker.grace", CONF_DURATION, "5s", "100ms..10m",
 	 "What the broker waits beyond the lease."},
+	{"broker.verify_after", CONF_DURATION, "5m", "1s..1d",
+	 "After a write whose outcome nobody knows: how long until the account is read again."},
 	{"broker.takeover", CONF_DURATION, "10s", "1s..10m",
 	 "How long the active broker may be silent before a standby takes over."},
 	{"broker.log_entries", CONF_INT, "100000", "100..100000000",
@@ -174,6 +176,9 @@ const struct conf_key conf_keys[] = {
 	{"targets.*.join.*.soft", CONF_BOOL, "false", NULL,
 	 "true: a hit is a proposal that a person confirms."},
 	{"targets.*.create", CONF_BOOL, "true", NULL, "May accounts be created?"},
+	{"targets.*.settle", CONF_DURATION, "0", "0..1h",
+	 "After a creation of unknown outcome: how long until not found is believed; 0: as the "
+	 "driver says (graph 60s, scim 5s)."},
 	{"targets.*.leave", CONF_WORD, "disable", "disable|delete|unlink",
 	 "What happens to who leaves the scope or the directory."},
 	{"targets.*.delete_after", CONF_DURATION, "30d", "0..3650d",

@@ -89,6 +89,8 @@ void task_desk_init(struct task_desk *desk)
 
 	snprintf(desk->shape, sizeof(desk->shape), "%02x%02x%02x%02x", fp.b[0], fp.b[1], fp.b[2],
 		 fp.b[3]);
+	if (desk->settle_ms == 0)
+		desk->settle_ms = desk->driver->settle_ms;
 	desk->tasks = NULL;
 	desk->ticking = false;
 	desk->tick = loop_timer_new(desk->loop, on_tick, desk);
@@ -360,7 +362,7 @@ static void settle_link(struct task *t)
 	}
 	int64_t created = task_memory_ms(t, "created_ms");
 
-	if (created && t->now_unix_ms - created >= t->desk->driver->settle_ms)
+	if (created && t->now_unix_ms - created >= t->desk->settle_ms)
 		task_remember_ms(t, "created_ms", 0);
 	const cJSON *own = json_object(t->memory, "driver");
 

@@ -38,6 +38,7 @@ struct task_desk {
 	const struct join *join;
 	enum task_leave leave;
 	int64_t delete_after_ms;
+	int64_t settle_ms; /* after a create of unknown outcome; 0: the driver's */
 	bool create;
 	struct fp options; /* hash of the driver's own options: part of every fingerprint */
 	/* To the broker. report ends the task: it is freed after the call. */

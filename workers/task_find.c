@@ -7,7 +7,7 @@
 static int64_t settle_left_ms(const struct task *t)
 {
 	int64_t since = task_memory_ms(t, "creating_ms");
-	int64_t until = since + t->desk->driver->settle_ms;
+	int64_t until = since + t->desk->settle_ms;
 
 	return since && t->now_unix_ms < until ? until - t->now_unix_ms : 0;
 }
@@ -198,7 +198,7 @@ static void read_gone(struct task *t)
 {
 	int64_t created = task_memory_ms(t, "created_ms");
 
-	if (created && t->now_unix_ms < created + t->desk->driver->settle_ms) {
+	if (created && t->now_unix_ms < created + t->desk->settle_ms) {
 		task_finish(t, &(struct task_end){.verdict = VERDICT_RETRY,
 						  .reason = "not_yet_visible"});
 	} else if (t->left) {

@@ -184,6 +184,7 @@ static void make_desk(struct worker *w)
 					      : strcmp(leave, "unlink") == 0 ? TASK_LEAVE_UNLINK
 									     : TASK_LEAVE_DISABLE,
 				     .delete_after_ms = conf_int(w->conf, "delete_after"),
+				     .settle_ms = conf_int(w->conf, "settle"),
 				     .create = conf_bool(w->conf, "create"),
 				     .options = fingerprint(w, false),
 				     .arg = w,

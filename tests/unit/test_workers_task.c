@@ -874,6 +874,27 @@ static void an_unknown_creation_is_looked_up_before_a_second(void **state)
 	happened("FIND NOTE0 CREATE done");
 }
 
+static void the_configuration_may_say_how_long_not_found_is_doubted(void **state)
+{
+	struct wire_task t;
+
+	(void)state;
+	desk.settle_ms = 5000;
+	service.silent = true;
+	refuses = true;
+	run(task_for(1, snapshot(1, "\"Berg\"", true, FULL)));
+	service.silent = false;
+	t = task_for(1, snapshot(1, "\"Berg\"", true, FULL));
+	link_on(&t);
+	run_at(t, NOW + 1000);
+	reason_is("settling");
+	assert_int_equal(broker.last.after_ms, 4000);
+	t = task_for(1, snapshot(1, "\"Berg\"", true, FULL));
+	link_on(&t);
+	run_at(t, NOW + 5000);
+	happened("FIND NOTE0 CREATE done");
+}
+
 static void an_unknown_creation_that_happened_is_found(void **state)
 {
 	struct wire_task t;
@@ -1226,6 +1247,7 @@ int main(void)
 		TEST(may_not_create),
 		TEST(a_taken_name_parks),
 		TEST(an_unknown_creation_is_looked_up_before_a_second),
+		TEST(the_configuration_may_say_how_long_not_found_is_doubted),
 		TEST(an_unknown_creation_that_happened_is_found),
 		TEST(a_leaver_being_created_is_looked_up),
 		TEST(a_lost_account_is_made_anew),
