@@ -892,7 +892,7 @@ static void the_configuration_may_say_how_long_not_found_is_doubted(void **state
 	t = task_for(1, snapshot(1, "\"Berg\"", true, FULL));
 	link_on(&t);
 	run_at(t, NOW + 5000);
-	happened("FIND NOTE0 CREATE done");
+	happened("NOTE0 CREATE retry FIND retry FIND NOTE0 CREATE done");
 }
 
 static void an_unknown_creation_that_happened_is_found(void **state)
