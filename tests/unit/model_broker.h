@@ -365,7 +365,7 @@ static inline void model_result(struct model *m, struct sheet *s, const struct f
 	r.wants = wire_list_of(&wants, a->wants);
 	r.owed = wire_list_of(&owed, a->owed);
 	queue_result(m->q, &s->page, PEER + f->worker, &r);
-	m->w.stuck_version[f->job.user][f->job.target] = f->job.image.version;
+	m->w.stuck[f->job.user][f->job.target] = f->job.image;
 }
 
 static inline void model_hears(struct model *m, const struct frame *f)
@@ -459,13 +459,13 @@ static inline void collector_send(struct model *m)
 				n++;
 			}
 		}
-		wire_add_user(&users, &(struct wire_user){
-					      .id = id_n(c->batch.users[i]),
-					      .gone = image->gone,
-					      .in = wire_list_of(&in, n),
-					      .fingerprint = {{1, (uint8_t)image->version,
-							       (uint8_t)(image->version >> 8)}},
-					      .snapshot = {(const char *)image, sizeof(*image)}});
+		wire_add_user(&users,
+			      &(struct wire_user){
+				      .id = id_n(c->batch.users[i]),
+				      .gone = image->gone,
+				      .in = wire_list_of(&in, n),
+				      .fingerprint = {{1, image->content, image->in, image->gone}},
+				      .snapshot = {(const char *)image, sizeof(*image)}});
 	}
 	p.users = wire_list_of(&users, c->batch.n);
 	rc = queue_publish(m->q, &s->page, c->peer, &p, (struct fp){{3}});

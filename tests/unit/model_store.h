@@ -56,10 +56,10 @@ static inline struct slice slice_of_text(const struct text *t)
 	return (struct slice){t->p, t->n};
 }
 
-/* A snapshot is what the directory said: version, scope, gone. */
+/* A snapshot is what the directory said. The content may be once more what it was: only the version tells. */
 struct image {
 	uint32_t version;
-	uint8_t in;
+	uint8_t content, in;
 	bool gone;
 };
 
@@ -156,9 +156,15 @@ static inline void mirror_user(struct mirror *m, const struct queue_effect *f)
 	memcpy(&m->users[u].image, f->row.snapshot.p, sizeof(struct image));
 }
 
-static inline void mirror_link(struct cell *c, const struct queue_effect *f)
+static inline bool image_same(const struct image *a, const struct image *b)
+{
+	return a->content == b->content && a->in == b->in && a->gone == b->gone;
+}
+
+static inline void mirror_link(struct mirror *m, const struct queue_effect *f)
 {
 	unsigned u = n_of(&f->user);
+	struct cell *c = &m->cells[u][f->target];
 
 	CHECK(f->link_revision > c->link_revision, "a link's revision did not rise", u, f->target);
 	CHECK(f->rid.n < sizeof(c->rid), "a long rid", u, f->target);
@@ -213,7 +219,7 @@ static inline void mirror_effect(struct mirror *m, const struct queue_effect *f)
 		mirror_user(m, f);
 		break;
 	case QUEUE_PUT_LINK:
-		mirror_link(c, f);
+		mirror_link(m, f);
 		break;
 	case QUEUE_PUT_APPLIED:
 		c->applied = f->fp;
@@ -295,6 +301,8 @@ static inline void mirror_check(const struct mirror *m)
 			CHECK(!c->present || (e->link_state == c->link_state &&
 					      e->link_revision == c->link_revision),
 			      "entry and link disagree", u, t);
+			CHECK(!c->rid[0] || m->rid_owner[t][rid_n(slice_of(c->rid))] == u + 1,
+			      "a link to what another one claimed", u, t);
 			CHECK(!c->has_lease || fp_is_none(&c->applied) || c->lease.epoch == 0,
 			      "in flight with an applied fingerprint", u, t);
 		}

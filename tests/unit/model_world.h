@@ -66,6 +66,7 @@ struct model_worker {
 
 struct account {
 	bool exists, enabled, manager;
+	uint8_t content;
 	uint32_t version, high; /* high: newest that was written in time */
 };
 
@@ -86,7 +87,7 @@ struct world {
 	uint64_t seq, changed[USERS];
 	/* the rest */
 	struct account accounts[USERS][TARGETS];
-	uint32_t stuck_version[USERS][TARGETS]; /* of which it was said: parked or dead */
+	struct image stuck[USERS][TARGETS]; /* of which it was said: parked or dead */
 	struct late lates[LATES];
 	struct model_worker workers[WORKERS];
 	struct frame frames[FRAMES];
@@ -117,7 +118,7 @@ static inline struct fp desired(const struct image *i, unsigned target, bool man
 {
 	struct fp fp = {{7}};
 
-	memcpy(fp.b + 4, &i->version, 4);
+	fp.b[4] = i->content;
 	fp.b[8] = i->in >> target & 1;
 	fp.b[9] = manager;
 	fp.b[10] = i->gone;
@@ -178,6 +179,7 @@ static inline struct account wished(const struct job *j)
 	return (struct account){.exists = true,
 				.enabled = j->in && !j->gone,
 				.manager = j->manager,
+				.content = j->image.content,
 				.version = j->image.version};
 }
 
@@ -318,7 +320,7 @@ static inline void plan(struct world *w, struct hand *h)
 	const struct account *a = &w->accounts[j->user][j->target];
 	struct account to = wished(j);
 	struct fp fp = desired(&j->image, j->target, j->manager);
-	bool same = a->exists && a->enabled == to.enabled && a->version == to.version &&
+	bool same = a->exists && a->enabled == to.enabled && a->content == to.content &&
 		    a->manager == to.manager;
 
 	h->phase = P_RESULT;
@@ -336,6 +338,7 @@ static inline void plan(struct world *w, struct hand *h)
 	}
 	if (!to.enabled && a->enabled && !j->permit) {
 		h->answer.wants = true;
+		h->answer.applied = fp; /* the broker knows better */
 		return;
 	}
 	memset(&h->answer, 0, sizeof(h->answer));
@@ -449,6 +452,7 @@ static inline void directory_changes(struct world *w, unsigned user)
 	struct image *i = &w->images[user];
 
 	i->version++;
+	i->content = (uint8_t)chance(w, 3);
 	switch (chance(w, 6)) {
 	case 0:
 		i->gone = !i->gone;

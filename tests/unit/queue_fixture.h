@@ -306,6 +306,26 @@ static inline struct queue_lease fly(struct fixture *f, unsigned user, unsigned 
 	return t.lease;
 }
 
+static inline struct fixture *caught_up_with_worker(void **state)
+{
+	struct fixture *f = *state;
+
+	catch_up(f);
+	ready(f);
+	return f;
+}
+
+/* ... and everything done but a disable, which needs a permit. */
+static inline void want_disable(struct fixture *f, struct queue_lease l)
+{
+	CLEANUP(buf_cleanup) struct buf wants = {0};
+	struct wire_result r = result_of(l, VERDICT_DONE);
+
+	wire_add_op(&wants, &(struct wire_op){SLICE("disable"), SLICE("")});
+	r.wants = wire_list_of(&wants, 1);
+	result(f, r);
+}
+
 /* ---- what came of it ---- */
 
 static inline struct queue_entry_row row(const struct fixture *f, unsigned user)

@@ -239,7 +239,7 @@ static void check_stuck(const struct model *m, unsigned u, unsigned t)
 	char text[sizeof(c->stuck.p) + 1] = "";
 
 	memcpy(text, c->stuck.p, c->stuck.n);
-	CHECK(m->w.stuck_version[u][t] == m->w.images[u].version, "stuck on an old version", u, t);
+	CHECK(image_same(&m->w.stuck[u][t], &m->w.images[u]), "stuck on an old version", u, t);
 	CHECK(!strstr(text, "seat:"), "nobody asked for a seat again", u, t);
 	CHECK(!strstr(text, "ref:") || !m->store.cells[manager_of(u)][t].rid[0],
 	      "waits for a rid that is there", u, t);
@@ -258,7 +258,8 @@ static void check_account(const struct model *m, unsigned u, unsigned t)
 		return;
 	}
 	CHECK(a->exists && a->enabled, "in scope, and not there", u, t);
-	CHECK(a->version == i->version, "not the newest version", u, t);
+	CHECK(a->content == i->content, "not the newest version", u, t);
+	CHECK(!held, "held, although nobody wants it any more", u, t);
 	CHECK(a->manager || !m->store.cells[manager_of(u)][t].rid[0], "a reference is owed", u, t);
 }
 
@@ -268,8 +269,8 @@ static void check_end(struct model *m)
 	for (unsigned u = 0; u < USERS; u++) {
 		const struct image *i = &m->w.images[u];
 
-		CHECK(memcmp(&m->store.users[u].image, i, sizeof(*i)) == 0,
-		      "the store has an old snapshot", u, 0);
+		CHECK(image_same(&m->store.users[u].image, i), "the store has an old snapshot", u,
+		      0);
 		for (unsigned t = 0; t < TARGETS; t++) {
 			const struct cell *c = &m->store.cells[u][t];
 
