@@ -84,6 +84,7 @@ static void host_state(void *arg, bool connected, const char *server, enum sourc
 	service_status(connected ? "connected to %s" : "%s", connected		? server
 							     : l->trouble.n > 0 ? l->trouble.p
 										: "waiting");
+	publish_beat(l->publish);
 	if (problem == SOURCE_FOREIGN || problem == SOURCE_RIGHTS)
 		stop_later(l);
 	if (connected)
@@ -122,6 +123,7 @@ static void stopped(void *arg)
 		return;
 	if (l->running) {
 		line_stop_source(l);
+		publish_beat(l->publish);
 		loop_timer_set(l->stopped_timer, LINE_STOPPED_MS);
 		return;
 	}

@@ -78,6 +78,7 @@ static void caught_up(struct line *l)
 	log_msg(LOG_INFO_, "DP-1103", "caught up: %llu read, %llu published, %llu unchanged",
 		(unsigned long long)l->read, (unsigned long long)publish_sent(l->publish),
 		(unsigned long long)l->unchanged);
+	publish_beat(l->publish);
 	service_status("following %s", l->server.n > 0 ? l->server.p : l->name);
 }
 

@@ -173,6 +173,12 @@ void publish_hold(struct publish *p, struct wire_hold *hold)
 	(void)!bus_send(p->bus, (struct slice){0}, WIRE_VERB_hold, p->epoch, &body);
 }
 
+void publish_beat(struct publish *p)
+{
+	if (p->open)
+		loop_timer_set(p->timer, 0);
+}
+
 void publish_restart(struct publish *p, const char *why)
 {
 	lose(p, why, 0);

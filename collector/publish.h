@@ -43,6 +43,8 @@ uint64_t publish_sent(const struct publish *p);	   /* users */
 /* session and batch number are filled in here. Only with room. */
 void publish_batch(struct publish *p, struct wire_publish *batch);
 void publish_hold(struct publish *p, struct wire_hold *hold);
+/* What BEAT tells has changed: one goes out in this turn, not only when the next is due. */
+void publish_beat(struct publish *p);
 void publish_restart(struct publish *p, const char *why); /* the line gives the session up */
 
 #endif
