@@ -121,9 +121,9 @@ def test_pause_and_resync(broker):
     assert get(broker, "/readyz")[0] == 200, "a paused target is no illness"
     broker.ask("resume", target="app")
     drive([collector, *workers], all_clean(broker, 10), "resumed")
-    before = sum(w.accepted for w in workers)
+    drive([collector, *workers], lambda: sum(w.accepted for w in workers) == 10, "everybody answered")
     assert broker.ask("resync", target="app")["changed"] == 10
-    drive([collector, *workers], lambda: sum(w.accepted for w in workers) == before + 10, "everybody read again")
+    drive([collector, *workers], lambda: sum(w.accepted for w in workers) == 20, "everybody read again")
 
 
 @pytest.mark.parametrize("line,code", [
