@@ -162,6 +162,10 @@ class LdapServer:
         found = self.connection.search_s(dn, ldap.SCOPE_BASE, attrlist=["*", "+", self.id_attr, "nsAccountLock"])
         return self._entry(*found[0])
 
+    def entry_values(self, dn, attr):
+        found = self.connection.search_s(dn, ldap.SCOPE_BASE, attrlist=[attr])
+        return [v.decode() for v in found[0][1].get(attr, [])]
+
     def id(self, dn):
         return self.entry(dn)["id"]
 
