@@ -170,6 +170,41 @@ static void answer_plain(struct session *s, struct peer *p, const struct queue_a
 	answers_send(s, p, (uint8_t)a->verb, &body);
 }
 
+/* A page's NOTED and ACCEPTED of one peer are one message each. */
+static bool answer_packed(struct peer *p, const struct queue_answer *a)
+{
+	CLEANUP(buf_cleanup) struct buf body = {0};
+
+	if (a->verb != WIRE_VERB_noted && a->verb != WIRE_VERB_accepted)
+		return false;
+	put_lease((uint8_t)a->verb, a, &body);
+	wire_pack(a->verb == WIRE_VERB_noted ? &p->noted : &p->accepted, &body);
+	return true;
+}
+
+static void send_packed(struct session *s, uint64_t peer, uint8_t verb)
+{
+	struct peer *p = session_peer(s, peer);
+	struct buf *packed = !p ? NULL : verb == WIRE_VERB_noted ? &p->noted : &p->accepted;
+	int rc;
+
+	if (!p || packed->n == 0)
+		return;
+	rc = bus_send_packed(s->bus, (struct slice){p->route, p->route_n}, verb,
+			     store_epoch(turn_store(s->turn)), packed);
+	buf_clear(packed);
+	if (rc < 0)
+		session_peer_gone(s, p, rc == -EAGAIN ? "does not read" : "connection gone");
+}
+
+static void send_all_packed(struct session *s, const struct queue_page *page)
+{
+	for (size_t i = 0; i < page->answers_n; i++) {
+		send_packed(s, page->answers[i].peer, WIRE_VERB_noted);
+		send_packed(s, page->answers[i].peer, WIRE_VERB_accepted);
+	}
+}
+
 /* Sorts the page's tasks by the answer that carries them: the engine names it in each DISPATCH effect, and lists the heads of
  * an answer in the same order. */
 static void answer_all(struct session *s, const struct queue_page *page,
@@ -183,9 +218,10 @@ static void answer_all(struct session *s, const struct queue_page *page,
 			continue;
 		if (a->verb == WIRE_VERB_tasks)
 			answer_tasks(s, a, sorted + first[i]);
-		else
+		else if (!answer_packed(p, a))
 			answer_plain(s, p, a);
 	}
+	send_all_packed(s, page);
 }
 
 void answers_written(struct session *s, const struct queue_page *page,

@@ -35,6 +35,8 @@ void session_peer_forget(struct session *s, struct peer *p)
 	HASH_DELETE(by_number, s->by_number, p); // NOLINT(clang-analyzer-unix.Malloc): uthash
 	welcome_end(p);
 	buf_done(&p->waiting);
+	buf_done(&p->noted);
+	buf_done(&p->accepted);
 	free(p->route);
 	free(p->name);
 	free(p->driver);

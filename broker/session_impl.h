@@ -41,6 +41,7 @@ struct peer {
 	struct buf waiting;
 	uint64_t session; /* collector */
 	struct welcome *welcome;
+	struct buf noted, accepted; /* bodies of the page that is being answered, packed */
 	UT_hash_handle by_route, by_number;
 };
 

@@ -31,6 +31,7 @@ struct bus {
 	void *socket;
 	struct loop_zmq *z;
 	bool router;
+	bool *freed; /* to be set by bus_free while a message is being told */
 	bus_fn fn;
 	void *arg;
 	char *endpoint;		    /* dealer */
@@ -101,6 +102,34 @@ static struct slice frame_slice(struct frames *f, size_t i)
 	return (struct slice){zmq_msg_data(&f->m[i]), zmq_msg_size(&f->m[i])};
 }
 
+static bool packed_well(struct slice packed)
+{
+	struct slice body;
+	int rc;
+
+	while ((rc = wire_unpack(&packed, &body)) > 0)
+		;
+	return rc == 0;
+}
+
+/* fn may free the bus. */
+static void tell_packed(struct bus *bus, struct bus_message *message)
+{
+	struct slice packed = message->body;
+	bool *freed;
+
+	if (!packed_well(packed)) {
+		bus->fn(bus->arg, -EPROTO, message);
+		return;
+	}
+	freed = bus->freed = mem_alloc(sizeof(*freed)); /* zeroed; outlives the bus */
+	while (!*freed && wire_unpack(&packed, &message->body) > 0)
+		bus->fn(bus->arg, 0, message);
+	if (!*freed)
+		bus->freed = NULL;
+	free(freed);
+}
+
 static bool take(void *arg)
 {
 	struct bus *bus = arg;
@@ -124,7 +153,10 @@ static bool take(void *arg)
 		rc = wire_get_header(frame_slice(&f, first), &message.header);
 		message.body = frame_slice(&f, first + 1);
 	}
-	bus->fn(bus->arg, rc, &message); /* may free the bus */
+	if (rc == 0 && message.header.packed)
+		tell_packed(bus, &message);
+	else
+		bus->fn(bus->arg, rc, &message); /* may free the bus */
 out:
 	for (size_t i = 0; i < f.kept; i++)
 		zmq_msg_close(&f.m[i]);
@@ -140,16 +172,21 @@ static void free_body(void *p, void *unused)
 }
 
 /* Everything before the last frame. What ZeroMQ refuses, it refuses at the first one. */
+static int send_header(struct bus *bus, struct slice peer, const struct buf *header)
+{
+	if (bus->router && zmq_send(bus->socket, peer.p, peer.n, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
+		return errno == EHOSTUNREACH ? -EHOSTUNREACH : -EAGAIN;
+	if (zmq_send(bus->socket, header->p, header->n, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
+		return -EAGAIN;
+	return 0;
+}
+
 static int send_head(struct bus *bus, struct slice peer, uint8_t verb, struct wire_epoch epoch)
 {
 	CLEANUP(buf_cleanup) struct buf header = {0};
 
-	if (bus->router && zmq_send(bus->socket, peer.p, peer.n, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
-		return errno == EHOSTUNREACH ? -EHOSTUNREACH : -EAGAIN;
 	wire_put_header(&header, verb, epoch);
-	if (zmq_send(bus->socket, header.p, header.n, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
-		return -EAGAIN;
-	return 0;
+	return send_header(bus, peer, &header);
 }
 
 /* A pipe that dies between two frames is a message lost on its way, which is no error of sending. */
@@ -177,6 +214,26 @@ int bus_send(struct bus *bus, struct slice peer, uint8_t verb, struct wire_epoch
 	zmq_msg_init_size(&m, body->n);
 	if (body->n > 0)
 		memcpy(zmq_msg_data(&m), body->p, body->n);
+	send_body(bus, &m);
+	return 0;
+}
+
+int bus_send_packed(struct bus *bus, struct slice peer, uint8_t verb, struct wire_epoch epoch,
+		    struct buf *packed)
+{
+	CLEANUP(buf_cleanup) struct buf header = {0};
+	zmq_msg_t m;
+	int rc = body_fits(packed);
+
+	wire_put_packed_header(&header, verb, epoch);
+	if (rc == 0)
+		rc = send_header(bus, peer, &header);
+	if (rc < 0)
+		return rc;
+	zmq_msg_init_size(&m, packed->n);
+	if (packed->n > 0)
+		memcpy(zmq_msg_data(&m), packed->p, packed->n);
+	buf_clear(packed);
 	send_body(bus, &m);
 	return 0;
 }
@@ -544,6 +601,8 @@ void bus_free(struct bus *bus)
 {
 	if (!bus)
 		return;
+	if (bus->freed)
+		*bus->freed = true;
 	socket_drop(bus);
 	if (bus->allowed.domain[0])
 		zap_remove(&bus->allowed);

@@ -38,7 +38,7 @@ struct bus_message {
 	struct slice body;
 };
 
-/* rc 0: a message. rc < 0: malformed (see wire_get_header), header.version may be set; count it, answer ERROR. */
+/* rc 0: a message (of several that came packed, one). rc < 0: malformed (see wire_get_header), header.version may be set; count it, answer ERROR. */
 typedef void (*bus_fn)(void *arg, int rc, const struct bus_message *message);
 
 /* A router bound to all endpoints. NULL on failure with why set (bad endpoint, tcp without keys, no rights). */
@@ -58,6 +58,11 @@ int bus_send(struct bus *bus, struct slice peer, uint8_t verb, struct wire_epoch
  * larger than 4 KiB. On failure it is as it was. */
 int bus_give(struct bus *bus, struct slice peer, uint8_t verb, struct wire_epoch epoch,
 	     struct buf *body);
+
+/* Several bodies of one verb (wire_pack) as one message, which costs as much as one: 0, packed is empty then, or as
+ * bus_send. The receiver's fn is called for each of them. */
+int bus_send_packed(struct bus *bus, struct slice peer, uint8_t verb, struct wire_epoch epoch,
+		    struct buf *packed);
 
 /* Throws away what waits unsent and connects anew (dealer), so that nothing old is delivered late. */
 void bus_reconnect(struct bus *bus);

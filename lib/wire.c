@@ -288,14 +288,46 @@ const char *link_state_name(uint8_t state)
 	return state < LINK_STATES ? names[state] : "?";
 }
 
-void wire_put_header(struct buf *out, uint8_t verb, struct wire_epoch epoch)
+enum { FLAG_PACKED = 1 };
+
+static void put_header(struct buf *out, uint8_t verb, uint64_t flags, struct wire_epoch epoch)
 {
 	buf_add(out, magic, sizeof(magic));
 	put_number(out, WIRE_VERSION, 1);
 	put_number(out, verb, 1);
-	put_number(out, 0, 6); /* flags, none yet; keeps the numbers aligned */
+	put_number(out, flags, 6); /* so many keep the numbers aligned */
 	put_number(out, epoch.number, 8);
 	put_number(out, epoch.nonce, 8);
+}
+
+void wire_put_header(struct buf *out, uint8_t verb, struct wire_epoch epoch)
+{
+	put_header(out, verb, 0, epoch);
+}
+
+void wire_put_packed_header(struct buf *out, uint8_t verb, struct wire_epoch epoch)
+{
+	put_header(out, verb, FLAG_PACKED, epoch);
+}
+
+void wire_pack(struct buf *packed, const struct buf *body)
+{
+	put_number(packed, body->n, 4);
+	buf_add(packed, body->p, body->n);
+}
+
+int wire_unpack(struct slice *packed, struct slice *ret_body)
+{
+	struct slice rest = *packed;
+	uint64_t n;
+
+	if (rest.n == 0)
+		return 0;
+	if (get_number(&rest, 4, &n) < 0 || n > rest.n)
+		return -EBADMSG;
+	*ret_body = (struct slice){rest.p, (size_t)n};
+	*packed = (struct slice){rest.p + n, rest.n - (size_t)n};
+	return 1;
 }
 
 int wire_get_header(struct slice frame, struct wire_header *ret)
@@ -317,6 +349,9 @@ int wire_get_header(struct slice frame, struct wire_header *ret)
 	if (get_u8(&frame, &header.verb) < 0 || get_number(&frame, 6, &flags) < 0 ||
 	    get_u64(&frame, &header.epoch.number) < 0 || get_u64(&frame, &header.epoch.nonce) < 0)
 		return -EPROTO;
+	if (flags > FLAG_PACKED)
+		return -EPROTO;
+	header.packed = flags == FLAG_PACKED;
 	if (header.verb == 0 || header.verb >= WIRE_VERB_END)
 		return -EBADMSG;
 	*ret = header;

@@ -193,8 +193,9 @@ struct wire_epoch {
 
 #define WIRE_RECORDS(R)                                                                            \
 	R(name, WIRE_NAME)                                                                         \
-	R(ref, WIRE_REF) R(user, WIRE_USER) R(known, WIRE_KNOWN) R(rid, WIRE_RID) R(op, WIRE_OP)   \
-		R(id, WIRE_ID) R(task, WIRE_TASK)
+	R(ref, WIRE_REF)                                                                           \
+	R(user, WIRE_USER) R(known, WIRE_KNOWN) R(rid, WIRE_RID) R(op, WIRE_OP) R(id, WIRE_ID)     \
+		R(task, WIRE_TASK)
 
 #define WIRE_VERBS(V)                                                                              \
 	V(1, hello, WIRE_HELLO)                                                                    \
@@ -293,14 +294,21 @@ struct wire_list wire_list_of(const struct buf *b, uint32_t count);
 
 const char *wire_verb_name(uint8_t verb); /* "?" for an unknown one */
 
-/* The header frame: "DP" version verb flags, epoch number and nonce. get: -EPROTO (not ours), -EPROTONOSUPPORT
- * (other version; *ret_version is set), -EBADMSG (verb unknown). */
+/* The header frame: "DP" version verb flags, epoch number and nonce. get: -EPROTO (not ours, a flag that is not known),
+ * -EPROTONOSUPPORT (other version; *ret_version is set), -EBADMSG (verb unknown). Flag 1, packed: the body frame holds
+ * several bodies of the verb, each as bytes (its length, then itself). */
 struct wire_header {
 	uint8_t version;
 	uint8_t verb;
+	bool packed;
 	struct wire_epoch epoch;
 };
 void wire_put_header(struct buf *out, uint8_t verb, struct wire_epoch epoch);
+void wire_put_packed_header(struct buf *out, uint8_t verb, struct wire_epoch epoch);
+/* Appends a body to a packed one. */
+void wire_pack(struct buf *packed, const struct buf *body);
+/* Takes the next body of a packed one: 1; 0 at its end; -EBADMSG: cut short. */
+int wire_unpack(struct slice *packed, struct slice *ret_body) MUST_CHECK;
 int wire_get_header(struct slice frame, struct wire_header *ret) MUST_CHECK;
 
 #endif

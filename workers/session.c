@@ -19,7 +19,15 @@ enum {
 		1000, /* the broker stamps leases with the clock in it: the younger, the longer the lease */
 	AGAIN_MS = 2000, /* READY and RESULT that nobody answers */
 	SILENCE_MS = 6000,
-	DEAF_MS = 15000 /* then the connection is made anew */
+	DEAF_MS = 15000, /* then the connection is made anew */
+	PACK_BYTES =
+		256 << 10 /* gathered NOTEs or RESULTs go at once when they have grown to this */
+};
+
+/* Bodies of one verb that go out together at the end of the turn. */
+struct pack {
+	struct buf bodies;
+	unsigned n;
 };
 
 /* A RESULT that was not answered. */
@@ -42,6 +50,8 @@ struct session {
 	int64_t heard_ms, ready_ms, reconnected_ms;
 	uint64_t dropped, stale;
 	struct buf out; /* for bodies */
+	struct pack notes, results;
+	struct loop_after *flush;
 };
 
 /* ---- RESULTs that wait, by lease ---- */
@@ -150,17 +160,48 @@ static void send_beat(struct session *s)
 	send_body(s, WIRE_VERB_beat, &s->out);
 }
 
+/* What does not get out is not kept: NOTE and RESULT are sent again until they are answered. */
+static unsigned pack_send(struct session *s, uint8_t verb, struct pack *p)
+{
+	unsigned n = p->n;
+
+	if (n && bus_send_packed(s->bus, (struct slice){NULL, 0}, verb, s->epoch, &p->bodies) < 0)
+		n = 0;
+	buf_clear(&p->bodies);
+	p->n = 0;
+	return n;
+}
+
+static void on_flush(void *arg)
+{
+	struct session *s = arg;
+
+	pack_send(s, WIRE_VERB_note, &s->notes);
+	for (unsigned n = pack_send(s, WIRE_VERB_result, &s->results); n > 0; n--)
+		CRASH_POINT("worker.result_sent");
+}
+
+static void pack_add(struct session *s, struct pack *p, const struct buf *body)
+{
+	wire_pack(&p->bodies, body);
+	p->n++;
+	loop_after_ask(s->flush);
+	if (p->bodies.n > PACK_BYTES)
+		on_flush(s);
+}
+
 static void send_pending(struct session *s, struct pending *p)
 {
 	p->sent_ms = clock_boot_ms();
-	if (send_body(s, WIRE_VERB_result, &p->body) == 0)
-		CRASH_POINT("worker.result_sent");
+	pack_add(s, &s->results, &p->body);
 }
 
 static void send_all_pending(struct session *s)
 {
 	struct pending *p, *next;
 
+	buf_clear(&s->results.bodies); /* they are all among the pending */
+	s->results.n = 0;
 	HASH_ITER (hh, s->pending, p, next)
 		send_pending(s, p);
 }
@@ -171,7 +212,7 @@ void session_note(struct session *s, const struct wire_note *note)
 		return;
 	buf_clear(&s->out);
 	wire_put_note(&s->out, note);
-	send_body(s, WIRE_VERB_note, &s->out);
+	pack_add(s, &s->notes, &s->out);
 }
 
 void session_report(struct session *s, const struct wire_result *r)
@@ -385,6 +426,7 @@ struct session *session_new(const struct session_conf *conf, struct buf *why)
 		return NULL;
 	}
 	s->heard_ms = clock_boot_ms();
+	s->flush = loop_after_new(conf->loop, on_flush, s);
 	s->beat = loop_timer_new(conf->loop, on_beat, s);
 	loop_timer_set(s->beat, BEAT_MS);
 	send_ready(s);
@@ -405,7 +447,10 @@ void session_free(struct session *s)
 	}
 	bus_free(s->bus);
 	loop_timer_free(s->beat);
+	loop_after_free(s->flush);
 	buf_done(&s->out);
+	buf_done(&s->notes.bodies);
+	buf_done(&s->results.bodies);
 	free(s);
 }
 
@@ -422,6 +467,7 @@ void session_leave(struct session *s)
 
 	if (s->state == SESSION_LEAVING)
 		return;
+	on_flush(s); /* LEAVE is the last */
 	buf_clear(&s->out);
 	wire_put_leave(&s->out, &l);
 	send_body(s, WIRE_VERB_leave, &s->out);

@@ -14,7 +14,7 @@ import uuid
 
 import zmq
 
-from fakebroker import NAMES, VERBS, VERSION, decode, encode
+from fakebroker import NAMES, VERBS, VERSION, bodies, decode, encode
 from pipeline import Secret, free_port, to_yaml
 from sims import build_dir
 
@@ -170,6 +170,7 @@ class Peer:
             self.socket.curve_publickey, self.socket.curve_secretkey, self.socket.curve_serverkey = keys
         self.socket.connect(endpoint)
         self.epoch = (0, 0)
+        self.heard = []  # what came packed
         self.nonce = random.getrandbits(63) | 1
 
     def say(self, verb, **values):
@@ -179,7 +180,10 @@ class Peer:
     def hear(self):
         """(verb, values, epoch) or None."""
         try:
-            head, body = self.socket.recv_multipart(zmq.DONTWAIT)
+            if not self.heard:
+                head, body = self.socket.recv_multipart(zmq.DONTWAIT)
+                self.heard = [(head, one) for one in bodies(head, body)]
+            head, body = self.heard.pop(0)
         except zmq.Again:
             return None
         epoch = (int.from_bytes(head[10:18], "little"), int.from_bytes(head[18:26], "little"))

@@ -80,6 +80,18 @@ def decode(name, data, at=0):
     return values, at
 
 
+def bodies(head, body):
+    """The bodies of a message: several when its header says that they are packed."""
+    if not head[4] & 1:
+        return [body]
+    found, at = [], 0
+    while at < len(body):
+        (n,) = struct.unpack_from("<I", body, at)
+        found.append(body[at + 4:at + 4 + n])
+        at += 4 + n
+    return found
+
+
 class User:
     """The newest state of one user as published."""
 

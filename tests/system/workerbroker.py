@@ -19,7 +19,7 @@ import uuid
 
 import zmq
 
-from fakebroker import NAMES, VERBS, VERSION, decode, encode
+from fakebroker import NAMES, VERBS, VERSION, bodies, decode, encode
 from pipeline import to_yaml
 from sims import build_dir
 
@@ -109,9 +109,10 @@ class WorkerBroker(threading.Thread):
             if not self.socket.poll(2):
                 continue
             peer, head, body = self.socket.recv_multipart()
-            values, _ = decode(NAMES[head[3]], body)
-            with self.lock:
-                getattr(self, "on_" + NAMES[head[3]], lambda *_: None)(peer, values)
+            for one in bodies(head, body):
+                values, _ = decode(NAMES[head[3]], one)
+                with self.lock:
+                    getattr(self, "on_" + NAMES[head[3]], lambda *_: None)(peer, values)
 
     def send(self, peer, verb, **values):
         head = b"DP" + bytes([VERSION, VERBS[verb]]) + bytes(6) + struct.pack("<QQ", *self.epoch)

@@ -378,6 +378,49 @@ static void raw_frames(const struct slice *frames, size_t n)
 	raw_frames((const struct slice[]){__VA_ARGS__},                                            \
 		   sizeof((const struct slice[]){__VA_ARGS__}) / sizeof(struct slice))
 
+static void pack_of(struct buf *packed, const char *const *texts)
+{
+	for (; *texts; texts++) {
+		CLEANUP(buf_cleanup) struct buf one = {0};
+
+		buf_adds(&one, *texts);
+		wire_pack(packed, &one);
+	}
+}
+
+static void packed_messages_are_told_one_by_one(void **state)
+{
+	static const char *const texts[] = {"one", "", "three", NULL};
+	CLEANUP(buf_cleanup) struct buf packed = {0}, header = {0};
+
+	(void)state;
+	router.bus = router_at(ipc, NULL);
+	dealer.bus = dealer_at(ipc, NULL);
+	pack_of(&packed, texts);
+	assert_int_equal(bus_send_packed(dealer.bus, nobody, WIRE_VERB_note, epoch, &packed), 0);
+	assert_int_equal(packed.n, 0);
+	wait_for(&router, 3);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(router.got[i].rc, 0);
+		assert_int_equal(router.got[i].verb, WIRE_VERB_note);
+		assert_string_equal(router.got[i].body, texts[i]);
+	}
+	/* one that is cut short counts for nothing */
+	raw_open(ZMQ_DEALER);
+	assert_int_equal(zmq_connect(raw.socket, ipc), 0);
+	wire_put_packed_header(&header, WIRE_VERB_note, epoch);
+	pack_of(&packed, texts);
+	RAW(buf_slice(&header), {packed.p, packed.n - 1});
+	wait_for(&router, 4);
+	assert_int_equal(router.got[3].rc, -EPROTO);
+	raw_close();
+	/* the bus may be freed at the first of them */
+	router.free_it = true;
+	assert_int_equal(bus_send_packed(dealer.bus, nobody, WIRE_VERB_note, epoch, &packed), 0);
+	wait_for(&router, 5);
+	assert_int_equal(router.n, 5);
+}
+
 static void malformed_messages_are_reported(void **state)
 {
 	struct buf good = {0}, verb = {0}, version = {0}, longer = {0};
@@ -764,6 +807,7 @@ int main(void)
 		TEST(reconnecting_forgets_what_waited),
 		TEST(a_dealer_finds_a_restarted_router),
 		TEST(free_in_the_callback),
+		TEST(packed_messages_are_told_one_by_one),
 		TEST(malformed_messages_are_reported),
 		TEST(a_dealer_survives_a_mad_router),
 		TEST(a_huge_frame_is_refused),

@@ -291,6 +291,42 @@ static void header_round_trip(void **state)
 	assert_int_equal(h.version, WIRE_VERSION);
 	assert_int_equal(h.verb, WIRE_VERB_tasks);
 	assert_true(h.epoch.number == epoch.number && h.epoch.nonce == epoch.nonce);
+	assert_false(h.packed);
+	buf_clear(&b);
+	wire_put_packed_header(&b, WIRE_VERB_note, epoch);
+	assert_int_equal(wire_get_header(buf_slice(&b), &h), 0);
+	assert_true(h.packed && h.verb == WIRE_VERB_note && h.epoch.nonce == epoch.nonce);
+	b.p[4] = 2; /* a flag of the future */
+	assert_int_equal(wire_get_header(buf_slice(&b), &h), -EPROTO);
+}
+
+static void packed_bodies(void **state)
+{
+	struct buf CLEANUP(buf_cleanup) packed = {0}, one = {0};
+	struct slice rest, body;
+
+	(void)state;
+	buf_adds(&one, "first");
+	wire_pack(&packed, &one);
+	buf_clear(&one);
+	wire_pack(&packed, &one);
+	rest = buf_slice(&packed);
+	assert_int_equal(wire_unpack(&rest, &body), 1);
+	assert_true(slice_is(body, "first"));
+	assert_int_equal(wire_unpack(&rest, &body), 1);
+	assert_int_equal(body.n, 0);
+	assert_int_equal(wire_unpack(&rest, &body), 0);
+	for (size_t n = 1; n < packed.n; n++) {
+		rest = (struct slice){packed.p, n};
+		if (n != 9) { /* the first alone */
+			while (wire_unpack(&rest, &body) == 1)
+				;
+			assert_int_equal(wire_unpack(&rest, &body), -EBADMSG);
+		}
+	}
+	memset(packed.p, 0xff, 4);
+	rest = buf_slice(&packed);
+	assert_int_equal(wire_unpack(&rest, &body), -EBADMSG);
 }
 
 static void header_refuses(void **state)
@@ -364,6 +400,7 @@ int main(void)
 		cmocka_unit_test(list_counts_are_checked),
 		cmocka_unit_test(nested_records_are_checked),
 		cmocka_unit_test(header_round_trip),
+		cmocka_unit_test(packed_bodies),
 		cmocka_unit_test(header_refuses),
 		cmocka_unit_test(other_versions_are_refused_by_number),
 		cmocka_unit_test(everything_has_a_name),
