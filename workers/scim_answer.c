@@ -170,6 +170,36 @@ static void take_hits(struct target *t, const struct target_op *op, cJSON *json,
 		buf_adds(&a->code, "filter_ignored");
 }
 
+/* ---- the canary ---- */
+
+void scim_canary_drop(struct target *t)
+{
+	free((void *)(uintptr_t)t->canary.field);
+	free((void *)(uintptr_t)t->canary.value);
+	t->canary = (struct target_key){NULL, NULL};
+}
+
+/* account: one that is there, with a value of the field that is looked up by. */
+static void canary_learn(struct target *t, const cJSON *account)
+{
+	const cJSON *value;
+
+	if (t->canary.field || !t->find_field || t->find_most < 2 || strchr(t->find_field, '['))
+		return;
+	value = scim_get(account, t->find_field);
+	if (cJSON_IsString(value) && *value->valuestring)
+		t->canary =
+			(struct target_key){mem_dup(t->find_field), mem_dup(value->valuestring)};
+}
+
+static void field_learn(struct target *t, const char *field)
+{
+	if (t->find_field && strcmp(t->find_field, field) == 0)
+		return;
+	free(t->find_field);
+	t->find_field = mem_dup(field);
+}
+
 /* A 2xx. json: owned here. */
 static void take_success(struct target *t, const struct target_op *op,
 			 const struct http_response *r, cJSON *json, struct target_answer *a)
@@ -180,6 +210,8 @@ static void take_success(struct target *t, const struct target_op *op,
 		buf_adds(&a->code, "read_first");
 	} else if (op->kind == TARGET_FIND || op->kind == TARGET_READ) {
 		a->not_json = !cJSON_IsObject(json);
+		if (op->kind == TARGET_FIND)
+			field_learn(t, op->key.field);
 		if (op->kind == TARGET_FIND && json)
 			take_hits(t, op, json, a);
 	} else {
@@ -200,6 +232,8 @@ static void take_success(struct target *t, const struct target_op *op,
 	}
 	if (op->kind == TARGET_CREATE && a->accounts_n == 0 && !foreign)
 		add_location(t, http_header(r, "Location"), a);
+	if (a->accounts_n > 0 && op->kind != TARGET_UPDATE && op->kind != TARGET_DELETE)
+		canary_learn(t, a->accounts[0].json);
 }
 
 static void answer_one(struct target *t, const struct target_op *op, const struct http_response *r,
@@ -213,6 +247,76 @@ static void answer_one(struct target *t, const struct target_op *op, const struc
 		return;
 	}
 	take_plain_error(op, json, r->body, a);
+	cJSON_Delete(json);
+}
+
+/* ---- many look-ups in one filter ---- */
+
+enum { FIND_FAILURES = 3 }; /* then the service is not asked so any more */
+
+/* Each of the answer's accounts is one that somebody asked for, none is on a further page, and the canary is there. */
+static bool proves_all(const struct target *t, struct target_op *const *ops, size_t n,
+		       const cJSON *json)
+{
+	const cJSON *list = resources_of(json), *item;
+	const char *next = text_of(json, "nextCursor");
+	int64_t total = number_of(json, "totalResults", 0);
+	bool canary = false;
+
+	if (!list || total > cJSON_GetArraySize(list) || (next && *next) || !t->canary.field)
+		return false;
+	cJSON_ArrayForEach (item, list) {
+		bool asked = scim_matches(t, item, &t->canary);
+
+		canary |= asked;
+		for (size_t i = 0; i < n && !asked; i++)
+			asked = scim_matches(t, item, &ops[i]->key);
+		if (!asked || !id_valid(text_of(item, "id")))
+			return false;
+	}
+	return canary;
+}
+
+static void find_failed(struct target *t)
+{
+	scim_canary_drop(t);
+	if (++t->find_failed >= FIND_FAILURES)
+		t->find_most = 1;
+}
+
+/* 4xx that says something about the filter, and not about the caller or the rate. */
+static bool filter_refused(long status)
+{
+	return (status >= 400 && status <= 499 && status != 401 && status != 403 && status != 408 &&
+		status != 429) ||
+	       status == 501;
+}
+
+static void answer_finds(struct target *t, struct target_op *const *ops, size_t n,
+			 const struct http_response *r, struct target_answer *answers)
+{
+	cJSON *json = json_parse(r->body, NULL);
+	bool good = r->status >= 200 && r->status <= 299;
+	bool alone = good ? !proves_all(t, ops, n, json) : filter_refused(r->status);
+	const cJSON *list = good && !alone ? resources_of(json) : NULL, *item;
+
+	for (size_t i = 0; i < n; i++) {
+		answers[i].status = (int)r->status;
+		if (alone)
+			buf_adds(&answers[i].code, "find_alone");
+		else if (!good)
+			take_plain_error(ops[i], json, r->body, &answers[i]);
+	}
+	cJSON_ArrayForEach (item, list) {
+		for (size_t i = 0; i < n; i++) {
+			if (scim_matches(t, item, &ops[i]->key))
+				add_account(t, cJSON_Duplicate(item, true), &answers[i]);
+		}
+	}
+	if (alone)
+		find_failed(t);
+	else if (good)
+		t->find_failed = 0;
 	cJSON_Delete(json);
 }
 
@@ -280,6 +384,8 @@ static void take_result(struct target *t, const struct target_op *op, const cJSO
 		a->accounts[0].revision = mem_dup(version);
 	if (a->accounts_n > 0 && op->kind == TARGET_CREATE)
 		a->accounts[0].enabled = op->enabled != TARGET_DISABLE;
+	if (a->accounts_n > 0 && op->kind == TARGET_CREATE)
+		canary_learn(t, op->set);
 }
 
 /* One result, or none, for an operation; two contradict each other and count as none. */
@@ -340,6 +446,8 @@ void scim_answers(struct target *t, struct target_op *const *ops, size_t n,
 {
 	if (n == 1)
 		answer_one(t, ops[0], response, &answers[0]);
+	else if (ops[0]->kind == TARGET_FIND)
+		answer_finds(t, ops, n, response, answers);
 	else
 		answer_bulk(t, ops, n, response, answers);
 }

@@ -40,7 +40,13 @@ struct target {
 	bool page_given;
 	struct scim_ability patch, bulk, filter, etag, manager, cursor;
 	size_t bulk_most;
-	int64_t bulk_bytes;  /* 0: not said */
+	int64_t bulk_bytes; /* 0: not said */
+	/* Look-ups of several users share a filter of `or`s while a canary proves that the service evaluates all of it: the
+	 * last clause names an account that is there, and an answer without it says nothing about the others. */
+	size_t find_most;
+	struct target_key canary; /* owned; NULL: none known, everybody is looked up alone */
+	char *find_field;	  /* of the last look-up */
+	unsigned find_failed;
 	bool config_missing; /* no /ServiceProviderConfig: the plural is tried */
 	struct scim_listing listing;
 };
@@ -65,6 +71,8 @@ int scim_request(struct target *t, struct target_op *const *ops, size_t n,
 		 struct target_request *ret);
 void scim_url(const struct target *t, const char *rid, struct buf *out); /* rid NULL: all users */
 void scim_page_url(const struct target *t, const char *cursor, int64_t start, struct buf *out);
+/* A filter that is a URL: no longer than every service takes. */
+enum { SCIM_URL_MAX = 4000 };
 void scim_get_request(const char *path, struct target_request *ret, const struct target *t);
 
 /* scim_answer.c */
@@ -73,6 +81,7 @@ void scim_answers(struct target *t, struct target_op *const *ops, size_t n,
 int scim_listed(struct target *t, const struct http_response *response,
 		void (*take)(void *arg, const struct target_account *account), void *arg,
 		char **ret_next);
+void scim_canary_drop(struct target *t);
 /* Booleans as some services print them ("True"); otherwise when it is none. */
 bool scim_true(const cJSON *value, bool otherwise);
 /* A member whatever the case of its name. */

@@ -46,6 +46,22 @@ static void add_path(const char *path, struct buf *out)
 	buf_add(out, rest.p, rest.n);
 }
 
+static void add_clause(const struct target_key *key, struct buf *filter)
+{
+	if (filter->n)
+		buf_adds(filter, " or ");
+	add_path(key->field, filter);
+	buf_adds(filter, " eq ");
+	json_quote(slice_of(key->value), filter);
+}
+
+static void filter_url(const struct target *t, const struct buf *filter, struct buf *out)
+{
+	scim_url(t, NULL, out);
+	buf_adds(out, "?filter=");
+	http_escape(out, buf_slice(filter));
+}
+
 static void find_url(const struct target *t, const struct target_key *key, struct buf *out)
 {
 	CLEANUP(buf_cleanup) struct buf filter = {0};
@@ -54,12 +70,22 @@ static void find_url(const struct target *t, const struct target_key *key, struc
 		scim_page_url(t, t->cursor.on ? "" : NULL, 1, out);
 		return;
 	}
-	add_path(key->field, &filter);
-	buf_adds(&filter, " eq ");
-	json_quote(slice_of(key->value), &filter);
-	scim_url(t, NULL, out);
-	buf_adds(out, "?filter=");
-	http_escape(out, buf_slice(&filter));
+	add_clause(key, &filter);
+	filter_url(t, &filter, out);
+}
+
+static int request_find_many(struct target *t, struct target_op *const *ops, size_t n,
+			     struct target_request *ret)
+{
+	CLEANUP(buf_cleanup) struct buf filter = {0};
+
+	for (size_t i = 0; i < n; i++)
+		add_clause(&ops[i]->key, &filter);
+	if (t->canary.field) /* else the answer proves nothing, and everybody goes alone */
+		add_clause(&t->canary, &filter);
+	ret->accept = ACCEPT;
+	filter_url(t, &filter, &ret->url);
+	return ret->url.n > SCIM_URL_MAX ? -E2BIG : 0;
 }
 
 void scim_get_request(const char *path, struct target_request *ret, const struct target *t)
@@ -421,5 +447,8 @@ static int request_bulk(struct target *t, struct target_op *const *ops, size_t n
 int scim_request(struct target *t, struct target_op *const *ops, size_t n,
 		 struct target_request *ret)
 {
-	return n == 1 ? request_one(t, ops[0], ret) : request_bulk(t, ops, n, ret);
+	if (n == 1)
+		return request_one(t, ops[0], ret);
+	return ops[0]->kind == TARGET_FIND ? request_find_many(t, ops, n, ret)
+					   : request_bulk(t, ops, n, ret);
 }

@@ -12,12 +12,13 @@
 #define ON(kind) (1u << (kind))
 #define AUTO	 "auto|always|never"
 
-enum { LANE_ALONE, LANE_BULK };
-enum { SETTLE_MS = 5000, PAGE_DEFAULT = 100 };
+enum { LANE_ALONE, LANE_BULK, LANE_FIND };
+enum { SETTLE_MS = 5000, PAGE_DEFAULT = 100, FIND_DEFAULT = 32 };
 
 /* update            PATCH where the service has it, else PUT (auto)
  * patch_style       path: one operation for each field; value: one without a path that carries the fields nested
  * bulk, bulk_size   several users in one request; the most of them
+ * find_size         so many users are looked up by one filter, once the service has shown that it can (1: each by itself)
  * filter            never: the service cannot search, its first page of page_size is looked through
  * etag              If-Match with meta.version
  * manager           the enterprise extension's manager (auto: when the service lists that extension)
@@ -33,6 +34,7 @@ static const struct option_row option_rows[] = {
 	{"patch_style", OPTION_WORD, 0, 0, "path|value"},
 	{"bulk", OPTION_WORD, 0, 0, AUTO},
 	{"bulk_size", OPTION_INT, 2, TARGET_BATCH_MAX, NULL},
+	{"find_size", OPTION_INT, 1, TARGET_BATCH_MAX, NULL},
 	{"filter", OPTION_WORD, 0, 0, AUTO},
 	{"etag", OPTION_WORD, 0, 0, AUTO},
 	{"manager", OPTION_WORD, 0, 0, AUTO},
@@ -51,6 +53,7 @@ static const struct option_row option_rows[] = {
 static const struct verdict_row rows[] = {
 	{0, 404, 501, "bulk_unsupported", VERDICT_CLASS_DOWNGRADE, "no_bulk", NULL},
 	{ON(TARGET_UPDATE), 200, 299, "read_first", VERDICT_CLASS_STALE, "read_first", NULL},
+	{ON(TARGET_FIND), 0, 0, "find_alone", VERDICT_CLASS_SPLIT, "find_alone", NULL},
 	{ON(TARGET_FIND), 200, 299, "filter_ignored", VERDICT_CLASS_PARK, "filter_ignored", NULL},
 	{ON(TARGET_FIND), 400, 400, "tooMany", VERDICT_CLASS_PARK, "too_many_hits", NULL},
 	{0, 409, 409, "REQUIRED_FIELD_MISSING", VERDICT_CLASS_REJECT, "mandatory_missing", NULL},
@@ -104,6 +107,7 @@ static void take_options(struct target *t)
 	t->discovery = json_true(o, "discovery", true);
 	t->initial_password = json_true(o, "initial_password", false);
 	t->bulk_most = (size_t)json_int(o, "bulk_size", TARGET_BATCH_MAX);
+	t->find_most = (size_t)json_int(o, "find_size", FIND_DEFAULT);
 	t->page_given = json_get(o, "page_size") != NULL;
 	t->page = json_int(o, "page_size", PAGE_DEFAULT);
 	t->users = mem_dup(t->lower ? "users" : "Users");
@@ -162,6 +166,8 @@ static void scim_destroy(struct target *t)
 	free(t->users);
 	free(t->listing.first_id);
 	cJSON_Delete(t->options);
+	scim_canary_drop(t);
+	free(t->find_field);
 	free(t);
 }
 
@@ -341,6 +347,10 @@ static unsigned scim_lane(const struct target *t, const struct target_op *op, si
 		(op->kind == TARGET_UPDATE && (t->patch.on || json_object(op->body, "account")));
 	bool shares = write && t->bulk.on && t->bulk_most > 1;
 
+	if (op->kind == TARGET_FIND && t->filter.on && t->canary.field && t->find_most > 1) {
+		*ret_most = t->find_most;
+		return LANE_FIND;
+	}
 	*ret_most = shares ? t->bulk_most : 1;
 	return shares ? LANE_BULK : LANE_ALONE;
 }

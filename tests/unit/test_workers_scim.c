@@ -467,6 +467,88 @@ static void bulk_answers(void **state)
 	bench_close(&bench);
 }
 
+/* ---- many look-ups in one ---- */
+
+static size_t find_most(struct target_op *op)
+{
+	size_t most;
+
+	target_scim.lane(bench.target, op, &most);
+	return most;
+}
+
+#define USER(id, external) "{\"id\":\"" id "\",\"externalId\":\"" external "\"}"
+
+static void many_finds(void **state)
+{
+	struct target_op a = {.kind = TARGET_FIND, .key = {"externalId", "a"}},
+			 b = {.kind = TARGET_FIND, .key = {"externalId", "b"}};
+	struct target_op *ops[] = {&a, &b};
+
+	(void)state;
+	open_with("");
+	/* until somebody is known who is there, everybody is looked up alone */
+	assert_int_equal(find_most(&a), 1);
+	expect_answers(&bench, ops, 1, 200, "", "{\"totalResults\":0}", "200 ok");
+	assert_int_equal(find_most(&a), 1);
+	expect_answers(&bench, ops, 1, 200, "",
+		       "{\"totalResults\":1,\"Resources\":[" USER("1", "a") "]}", "200 ok 1");
+	assert_int_equal(find_most(&b), 32);
+	expect_request(&bench, ops, 2,
+		       "GET https://a.example/v2/Users?filter=externalId%20eq%20%22a%22%20or%20"
+		       "externalId%20eq%20%22b%22%20or%20externalId%20eq%20%22a%22\n");
+	/* the canary (a) is there: so b is not */
+	expect_answers(&bench, ops, 2, 200, "",
+		       "{\"totalResults\":1,\"Resources\":[" USER("1", "a") "]}",
+		       "200 ok 1; 200 ok");
+	expect_answers(&bench, ops, 2, 200, "",
+		       "{\"totalResults\":2,\"Resources\":[" USER("2", "b") "," USER("1", "a") "]}",
+		       "200 ok 1; 200 ok 2");
+	/* the filter was refused: each alone, and no more so until somebody is seen again */
+	expect_answers(&bench, ops, 2, 400, "", "{\"scimType\":\"invalidFilter\"}",
+		       "400 split find_alone; 400 split find_alone");
+	assert_int_equal(find_most(&a), 1);
+	bench_close(&bench);
+}
+
+static void many_finds_that_prove_nothing(void **state)
+{
+	static const char *const bodies[] = {
+		/* the canary is missing: only a part of the filter counted */
+		"{\"totalResults\":1,\"Resources\":[" USER("2", "b") "]}",
+		"{\"totalResults\":0,\"Resources\":[]}",
+		/* the filter was ignored */
+		"{\"totalResults\":2,\"Resources\":[" USER("1", "a") "," USER("9", "z") "]}",
+		/* there is more on a further page */
+		"{\"totalResults\":3,\"Resources\":[" USER("1", "a") "]}",
+		"{\"nextCursor\":\"x\",\"totalResults\":1,\"Resources\":[" USER("1", "a") "]}",
+		"<html>",
+	};
+	struct target_op a = {.kind = TARGET_FIND, .key = {"externalId", "a"}},
+			 b = {.kind = TARGET_FIND, .key = {"externalId", "b"}};
+	struct target_op *ops[] = {&a, &b};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+		open_with("");
+		for (int times = 0; times < 3; times++) {
+			expect_answers(&bench, ops, 1, 200, "",
+				       "{\"totalResults\":1,\"Resources\":[" USER("1", "a") "]}",
+				       "200 ok 1");
+			assert_int_equal(find_most(&a), 32);
+			expect_answers(&bench, ops, 2, 200, "", bodies[i],
+				       "200 split find_alone; 200 split find_alone");
+			assert_int_equal(find_most(&a), 1);
+		}
+		/* three times are enough */
+		expect_answers(&bench, ops, 1, 200, "",
+			       "{\"totalResults\":1,\"Resources\":[" USER("1", "a") "]}",
+			       "200 ok 1");
+		assert_int_equal(find_most(&a), 1);
+		bench_close(&bench);
+	}
+}
+
 /* ---- answers ---- */
 
 static const struct {
@@ -630,12 +712,19 @@ static void matches(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(options),	cmocka_unit_test(discovery),
-		cmocka_unit_test(plan_table),	cmocka_unit_test(requests),
-		cmocka_unit_test(dialects),	cmocka_unit_test(put),
-		cmocka_unit_test(bulk),		cmocka_unit_test(bulk_answers),
-		cmocka_unit_test(answer_table), cmocka_unit_test(pages),
+		cmocka_unit_test(options),
+		cmocka_unit_test(discovery),
+		cmocka_unit_test(plan_table),
+		cmocka_unit_test(requests),
+		cmocka_unit_test(dialects),
+		cmocka_unit_test(put),
+		cmocka_unit_test(bulk),
+		cmocka_unit_test(bulk_answers),
+		cmocka_unit_test(answer_table),
+		cmocka_unit_test(pages),
 		cmocka_unit_test(matches),
+		cmocka_unit_test(many_finds),
+		cmocka_unit_test(many_finds_that_prove_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
