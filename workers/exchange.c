@@ -65,20 +65,37 @@ static struct parcel *parcel_take(struct exchange *x)
 		p = mem_alloc(sizeof(*p));
 	p->x = x;
 	p->next = NULL;
+	p->at = NULL;
 	p->n = 0;
 	p->raw = NULL;
 	p->raw_replayed = false;
 	return p;
 }
 
+static void parcel_fly(struct parcel *p)
+{
+	struct exchange *x = p->x;
+
+	p->next = x->flying;
+	p->at = &x->flying;
+	if (p->next)
+		p->next->at = &p->next;
+	x->flying = p;
+}
+
+static void parcel_stop(struct parcel *p)
+{
+	if (!p->at)
+		return;
+	*p->at = p->next;
+	if (p->next)
+		p->next->at = p->at;
+	p->at = NULL;
+}
+
 static void parcel_land(struct parcel *p)
 {
-	struct parcel **at = &p->x->flying;
-
-	while (*at && *at != p)
-		at = &(*at)->next;
-	if (*at)
-		*at = p->next;
+	parcel_stop(p);
 	parcel_clear_request(&p->request);
 	secret_wipe(p->bearer.p, p->bearer.n);
 	buf_clear(&p->bearer);
@@ -265,11 +282,7 @@ static void on_response(void *arg, const struct http_response *r)
 	if (p->raw) {
 		if (r->failure == HTTP_ANSWERED && r->status == 401 && !p->raw_replayed &&
 		    oauth_refused(x->conf.oauth, p->bearer.p)) {
-			struct parcel **at = &x->flying;
-
-			while (*at != p)
-				at = &(*at)->next;
-			*at = p->next;
+			parcel_stop(p);
 			p->raw_replayed = true;
 			p->next = x->raws;
 			x->raws = p;
@@ -318,8 +331,7 @@ static void parcel_send(struct parcel *p, const char *bearer, int64_t timeout_ms
 				 .fresh = x->fresh};
 
 	x->fresh = false;
-	p->next = x->flying;
-	x->flying = p;
+	parcel_fly(p);
 	CRASH_POINT("worker.before_request");
 	http_send(x->conf.http, &r, on_response, p);
 }

@@ -34,8 +34,10 @@ struct http {
 	struct loop *loop;
 	struct http_conf conf;
 	CURLM *multi;
-	struct loop_timer *timer;    /* curl's */
-	struct loop_timer *patience; /* the first deadline of those that wait */
+	struct loop_timer *timer; /* curl's */
+	struct loop_timer *
+		patience; /* a deadline of those that wait, or an earlier one of those that waited */
+	int64_t patience_ms, patience_set_ms;
 	struct loop_after *reap;
 	struct call *waiting, **waiting_end; /* beyond the connections' cap */
 	struct call *spare;		     /* easy handles keep their buffers and options */
@@ -302,6 +304,8 @@ void http_send(struct http *h, const struct http_request *request, http_fn fn, v
 	*h->waiting_end = c;
 	h->waiting_end = &c->next;
 	h->waiting_n++;
+	if (c->deadline_ms < h->patience_ms)
+		h->patience_ms = c->deadline_ms;
 	http_pump(h);
 }
 
@@ -316,9 +320,19 @@ static void waiting_remove(struct http *h, struct call **at)
 	c->next = NULL;
 }
 
+static void patience_set(struct http *h, int64_t now)
+{
+	if (h->patience_ms == h->patience_set_ms)
+		return;
+	h->patience_set_ms = h->patience_ms;
+	loop_timer_set(h->patience, h->patience_ms == INT64_MAX ? -1
+				    : h->patience_ms > now	? h->patience_ms - now
+								: 0);
+}
+
 static void http_pump(struct http *h)
 {
-	int64_t now = clock_boot_ms(), first = INT64_MAX;
+	int64_t now = clock_boot_ms();
 
 	while (h->waiting && h->running_n < h->conf.connections) {
 		struct call *c = h->waiting;
@@ -330,11 +344,9 @@ static void http_pump(struct http *h)
 		curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, (long)(c->deadline_ms - now));
 		curl_multi_add_handle(h->multi, c->easy);
 	}
-	for (const struct call *c = h->waiting; c; c = c->next) {
-		if (c->deadline_ms < first)
-			first = c->deadline_ms;
-	}
-	loop_timer_set(h->patience, first == INT64_MAX ? -1 : first > now ? first - now : 0);
+	if (h->waiting == NULL)
+		h->patience_ms = INT64_MAX;
+	patience_set(h, now);
 }
 
 static void call_give_up(struct call *c)
@@ -353,10 +365,14 @@ static void on_patience(void *arg)
 	int64_t now = clock_boot_ms();
 	struct call *over = NULL, **over_end = &over, **at = &h->waiting;
 
+	h->patience_ms = INT64_MAX;
+	h->patience_set_ms = INT64_MAX;
 	while (*at) {
 		struct call *c = *at;
 
 		if (c->deadline_ms > now) {
+			if (c->deadline_ms < h->patience_ms)
+				h->patience_ms = c->deadline_ms;
 			at = &c->next;
 			continue;
 		}
@@ -477,6 +493,7 @@ struct http *http_new(struct loop *loop, const struct http_conf *conf)
 	h->loop = loop;
 	h->conf = *conf;
 	h->waiting_end = &h->waiting;
+	h->patience_ms = h->patience_set_ms = INT64_MAX;
 	h->running = mem_array(conf->connections, sizeof(struct call *));
 	h->multi = curl_multi_init();
 	assert(h->multi);

@@ -9,7 +9,7 @@
 enum { PARCEL_HEADERS = 12 };
 
 struct parcel {
-	struct parcel *next;
+	struct parcel *next, **at; /* at: what points here, in the list of those that fly */
 	struct exchange *x;
 	struct exchange_job *jobs[TARGET_BATCH_MAX];
 	struct target_op *ops[TARGET_BATCH_MAX];
