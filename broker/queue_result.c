@@ -194,8 +194,9 @@ static void link_take(struct queue *q, const struct ref *r, struct outcome *o)
 	CLEANUP(buf_cleanup) struct buf waits = {0};
 
 	if (w->link_state >= LINK_STATES ||
-	    (w->link_state == LINK_NONE && w->rid.n == 0 && w->link_memory.n == 0))
-		return; /* it tells nothing of the link */
+	    (w->link_state == LINK_NONE && w->rid.n == 0 && w->link_memory.n == 0 &&
+	     r->e->link_state == LINK_NONE))
+		return; /* there is none, as before */
 	if (w->rid.n == 0 || rid_claim(q, r, w->rid)) {
 		link_change(q, r, &news);
 		return;

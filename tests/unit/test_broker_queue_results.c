@@ -15,6 +15,21 @@ static void a_note_of_creating_is_stored(void **state)
 	assert_int_equal(row(f, 1).link_revision, 1);
 }
 
+/* A creation that the target refused leaves no `creating` behind, which would make the next attempt look it up and wait. */
+static void a_link_that_was_given_up_is_written(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+	struct queue_lease l = fly(f, 1, 1);
+
+	note(f, l, 0, "");
+	verdict(f, l, VERDICT_REJECTED);
+	assert_int_equal(row(f, 1).link_state, LINK_NONE);
+	assert_int_equal(effect(f, QUEUE_PUT_LINK)->link_state, LINK_NONE);
+	l = fly(f, 1, 2);
+	verdict(f, l, VERDICT_REJECTED);
+	assert_null(effect(f, QUEUE_PUT_LINK));
+}
+
 static void a_claimed_account_is_refused_to_others(void **state)
 {
 	struct fixture *f = caught_up_with_worker(state);
@@ -288,6 +303,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_note_of_creating_is_stored),
+		T(a_link_that_was_given_up_is_written),
 		T(a_claimed_account_is_refused_to_others),
 		T(a_note_without_a_lease_is_refused),
 		T(a_note_counts_only_from_the_process_that_holds_the_lease),
