@@ -266,6 +266,10 @@ void groups_gone(struct groups *g, uint32_t group)
 	forget_members(p);
 	p->known = true; /* known to have none */
 	p->rid = 0;
+	for (size_t i = 0; i < g->n; i++) {
+		if (g->watched[i].object == group)
+			g->watched[i].object = 0; /* the next one of that name is watched */
+	}
 }
 
 /* ---- objects that come, change their name or go ---- */

@@ -207,6 +207,24 @@ static void a_shrunk_group_is_held(void **state)
 	assert_int_equal(count(s), 1);
 }
 
+static void the_next_group_of_that_name_is_watched(void **state)
+{
+	struct setup *s = *state;
+	uint32_t a = user(s, 1), old;
+	struct id id = test_id(100);
+
+	GROUP(s, "cn=w,dc=x", 100, "uid=u1,dc=x");
+	done(s);
+	old = objects_find(s->objects, &id);
+	groups_gone(s->groups, old);
+	objects_set_dn(s->objects, old, 0);
+	groups_work(s->groups);
+	assert_false(is_in(s, a));
+	GROUP(s, "cn=w,dc=x", 200, "uid=u1,dc=x");
+	groups_work(s->groups);
+	assert_true(is_in(s, a));
+}
+
 static void remember(void *arg, const struct id *id)
 {
 	*(struct id *)arg = *id;
@@ -259,9 +277,13 @@ static void primary_groups_count(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(members_that_come_later_and_cycles),	TEST(a_renamed_member_stays),
-		TEST(a_new_user_of_an_old_name_is_listed),	TEST(a_shrunk_group_is_held),
-		TEST(who_would_leave_waits_for_unknown_groups), TEST(primary_groups_count),
+		TEST(members_that_come_later_and_cycles),
+		TEST(a_renamed_member_stays),
+		TEST(a_new_user_of_an_old_name_is_listed),
+		TEST(a_shrunk_group_is_held),
+		TEST(the_next_group_of_that_name_is_watched),
+		TEST(who_would_leave_waits_for_unknown_groups),
+		TEST(primary_groups_count),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
