@@ -1,6 +1,7 @@
 /* One pass of SCAN gives users and waiters, 1,000 keys a call; the next call is under way while the rows of the last are
  * taken in. Then each target's and source's own hashes, in parts. A row that cannot be read is set aside with
  * all of its user, so that nothing overwrites what somebody may want to look at. */
+#include "clock.h"
 #include "crash.h"
 #include "store_redis.h"
 
@@ -47,6 +48,10 @@ static void set_aside(struct store *s, enum redis_class class, const redisReply 
 {
 	if (!store_good(s, "setting a broken record aside", class, reply))
 		return;
+	if (store_text(reply).n == 0) {
+		store_unreadable(s, "setting a broken record aside");
+		return;
+	}
 	s->load->aside--;
 	finish(s);
 }
@@ -110,6 +115,34 @@ static int read_entry(const redisReply *entry, const redisReply *link, struct en
 	return 0;
 }
 
+static bool lists(struct wire_list names, const char *target)
+{
+	struct wire_name name;
+
+	while (wire_next_name(&names, &name))
+		if (slice_is(name.text, target))
+			return true;
+	return false;
+}
+
+/* What was published while this target was not configured here is found now: no collector says it again. */
+static void agree(const struct queue_user_row *row, const char *target, struct entries *e)
+{
+	bool in = !row->gone && lists(row->in, target);
+
+	if (e->entry.in == in)
+		return;
+	e->there = true;
+	e->entry.in = in;
+	if (e->entry.state != QUEUE_CLEAN ||
+	    (!in && !e->entry.touched && e->entry.link_state == LINK_NONE))
+		return;
+	e->entry.state = QUEUE_DUE;
+	e->entry.lane = QUEUE_BULK;
+	e->entry.want++;
+	e->entry.since_unix_ms = clock_unix_ms();
+}
+
 /* cells: u, r, then entry and link of each target. All is read before the engine hears of any. */
 static int take_user(struct store *s, struct slice id_text, redisReply **cells)
 {
@@ -124,6 +157,8 @@ static int take_user(struct store *s, struct slice id_text, redisReply **cells)
 	for (size_t i = 0; i < n; i++)
 		if (read_entry(cells[2 + 2 * i], cells[3 + 2 * i], &entries[i]) < 0)
 			return -1;
+	for (size_t i = 0; i < n; i++)
+		agree(&row, s->conf.targets[i], &entries[i]);
 	queue_load_user(s->load->q, &row);
 	for (size_t i = 0; i < n; i++)
 		if (entries[i].there)
@@ -159,15 +194,18 @@ static int take_waiters(struct store *s, struct slice rest, const redisReply *me
 	return 0;
 }
 
-static void take_rows(struct store *s, const redisReply *reply)
+/* False: it ends in the middle of a row. */
+static bool take_rows(struct store *s, const redisReply *reply)
 {
-	size_t width = 2 + 2 * s->conf.targets_n;
+	size_t width = 2 + 2 * s->conf.targets_n, i = 1;
 
-	for (size_t i = 1; i + 2 < reply->elements;) {
+	while (i + 2 < reply->elements) {
 		struct slice kind = store_text(reply->element[i]);
 		struct slice name = store_text(reply->element[i + 1]);
 
-		if (slice_is(kind, "u") && i + 2 + width <= reply->elements) {
+		if (slice_is(kind, "u")) {
+			if (i + 2 + width > reply->elements)
+				return false;
 			if (take_user(s, name, &reply->element[i + 2]) < 0)
 				quarantine_user(s, name);
 			i += 2 + width;
@@ -186,6 +224,7 @@ static void take_rows(struct store *s, const redisReply *reply)
 			i += 3;
 		}
 	}
+	return i == reply->elements;
 }
 
 static void scan(struct store *s, struct slice cursor);
@@ -197,15 +236,16 @@ static void scanned(struct store *s, enum redis_class class, const redisReply *r
 	if (!store_good(s, "loading users", class, reply))
 		return;
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 1) {
-		store_fail(s, STORE_DOWN, "loading users: an answer that cannot be read");
+		store_unreadable(s, "loading users");
 		return;
 	}
 	CRASH_POINT("broker.loading");
 	cursor = store_text(reply->element[0]);
 	if (!slice_is(cursor, "0"))
 		scan(s, cursor);
-	take_rows(s, reply);
-	if (slice_is(cursor, "0"))
+	if (!take_rows(s, reply))
+		store_unreadable(s, "loading users");
+	else if (slice_is(cursor, "0"))
 		next_hash(s);
 }
 
@@ -354,17 +394,35 @@ static void take_whole(struct store *s, const redisReply *all)
 
 static void read_hash(struct store *s, struct slice cursor);
 
+/* Names and values in turn. */
+static bool is_fields(const redisReply *reply)
+{
+	return reply->type == REDIS_REPLY_ARRAY && reply->elements % 2 == 0;
+}
+
+/* HSCAN's: the cursor, then fields. */
+static bool is_part(const redisReply *reply)
+{
+	return reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+	       store_text(reply->element[0]).n > 0 && is_fields(reply->element[1]);
+}
+
 static void hash_read(struct store *s, enum redis_class class, const redisReply *reply)
 {
-	const redisReply *fields = reply;
+	bool whole = s->load->part == PART_PAUSE || s->load->part == PART_CONF;
 	struct slice cursor = SLICE("0");
 
 	if (!store_good(s, "loading a target", class, reply))
 		return;
-	if (s->load->part == PART_PAUSE || s->load->part == PART_CONF) {
+	if (!(whole ? is_fields(reply) : is_part(reply))) {
+		store_unreadable(s, "loading a target");
+		return;
+	}
+	if (whole) {
 		take_whole(s, reply);
 	} else {
-		fields = reply->element[1];
+		const redisReply *fields = reply->element[1];
+
 		cursor = store_text(reply->element[0]);
 		for (size_t i = 0; i + 1 < fields->elements; i += 2)
 			take_field(s, store_text(fields->element[i]),
@@ -421,6 +479,10 @@ static void guard_read(struct store *s, enum redis_class class, const redisReply
 {
 	if (!store_good(s, "loading a source", class, reply))
 		return;
+	if (!is_fields(reply)) {
+		store_unreadable(s, "loading a source");
+		return;
+	}
 	for (size_t i = 0; i + 1 < reply->elements; i += 2)
 		take_guard(s, true, s->load->source, store_text(reply->element[i]),
 			   store_text(reply->element[i + 1]));
@@ -434,8 +496,11 @@ static void cursor_read(struct store *s, enum redis_class class, const redisRepl
 
 	if (!store_good(s, "loading a source", class, reply))
 		return;
-	if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-	    reply->element[0]->type != REDIS_REPLY_NIL)
+	if (!is_fields(reply) || reply->elements != 2) {
+		store_unreadable(s, "loading a source");
+		return;
+	}
+	if (reply->element[0]->type != REDIS_REPLY_NIL)
 		queue_load_session(s->load->q, (unsigned)s->load->source,
 				   (uint64_t)number_in(store_text(reply->element[0])),
 				   (uint64_t)number_in(store_text(reply->element[1])));

@@ -505,6 +505,42 @@ static void test_load_returns_what_was_written(void **state)
 	close_store(&h);
 }
 
+/* The boss is in the scope of app, and no page said so to the queue; then neither is, and app still thinks so. */
+static void test_load_queues_what_a_target_missed(void **state)
+{
+	struct queue_effect effects[16];
+	struct queue_page page, load = {0};
+	struct queue_entry_row row;
+	struct host h;
+
+	(void)state;
+	open_store(&h);
+	first_page(&h);
+	page_begin(&h, &page, effects);
+	put_entry(&page, QUEUE_PUT_ENTRY, QUEUE_CLEAN, QUEUE_DUE);
+	page.effects[0].entry.touched = true;
+	put_user(&page, &anna, NULL);
+	page.effects[1].row.gone = true;
+	page.effects[1].row.in = (struct wire_list){0};
+	assert_true(write_page(&h, &page));
+	close_store(&h);
+
+	open_store(&h);
+	queue_page_begin(h.queue, &load, store_epoch(h.store).number, store_next_page(h.store),
+			 clock_boot_ms(), clock_unix_ms());
+	queue_loaded(h.queue, &load, h.lost_tail, h.emptied, 0);
+	assert_int_equal(queue_peek(h.queue, 0, &boss, &row), 0);
+	assert_int_equal(row.state, QUEUE_DUE);
+	assert_true(row.in);
+	assert_int_equal(queue_peek(h.queue, 1, &boss, &row), -ENOENT);
+	assert_int_equal(queue_peek(h.queue, 0, &anna, &row), 0);
+	assert_int_equal(row.state, QUEUE_DUE);
+	assert_false(row.in);
+	queue_check(h.queue);
+	queue_page_done(&load);
+	close_store(&h);
+}
+
 static void test_broken_record_is_set_aside(void **state)
 {
 	struct host h;
@@ -843,6 +879,7 @@ int main(void)
 		TEST(test_replayed_page_changes_nothing),
 		TEST(test_foreign_type_leaves_nothing_half_written),
 		TEST(test_load_returns_what_was_written),
+		TEST(test_load_queues_what_a_target_missed),
 		TEST(test_broken_record_is_set_aside),
 		TEST(test_newer_format_is_refused),
 		TEST(test_new_server_process_is_told),
