@@ -38,7 +38,8 @@ void line_trouble(struct line *l, enum source_problem problem, const char *why)
 	buf_clear(&l->trouble);
 	if (problem == SOURCE_NONE || problem >= SOURCE_PROBLEMS)
 		return;
-	buf_addf(&l->trouble, "%s", why);
+	/* as the server said it: BEAT carries it */
+	buf_add_utf8(&l->trouble, slice_of(why), LINE_TROUBLE_BYTES);
 	line = log_begin(LOG_ERROR_, "DP-1104", why);
 	log_text(&line, "problem", names[problem]);
 	log_text(&line, "server", l->server.p);

@@ -21,6 +21,7 @@ enum {
 	LINE_VERIFY_MS = 5000,	     /* a server's referential integrity works after the answer */
 	LINE_STOPPED_MS = 60 * 1000, /* an empty or foreign source is looked at again */
 	LINE_DRAIN_MS = 8000,
+	LINE_TROUBLE_BYTES = 1000, /* of a server's words */
 };
 
 /* A growing list of object numbers. */

@@ -250,6 +250,21 @@ static size_t utf8_length(const uint8_t *p, size_t left)
 	return n;
 }
 
+void buf_add_utf8(struct buf *b, struct slice text, size_t most)
+{
+	const uint8_t *p = (const uint8_t *)text.p;
+
+	for (size_t i = 0; i < text.n;) {
+		size_t n = utf8_length(p + i, text.n - i), bytes = n ? n : 3;
+
+		if (bytes > most)
+			return;
+		buf_add(b, n ? text.p + i : "\xef\xbf\xbd", bytes);
+		most -= bytes;
+		i += n ? n : 1;
+	}
+}
+
 bool utf8_valid(struct slice text)
 {
 	const uint8_t *p = (const uint8_t *)text.p;

@@ -55,6 +55,9 @@ int buf_add_unbase64(struct buf *b, struct slice text);
 /* Well-formed UTF-8 by RFC 3629 (no overlong form, no surrogate, no NUL)? */
 bool utf8_valid(struct slice text);
 
+/* Appends whole characters of text as long as they fit into `most` bytes; what is not UTF-8, and NUL, becomes U+FFFD. */
+void buf_add_utf8(struct buf *b, struct slice text, size_t most);
+
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
 void buf_cleanup(struct buf *b);	     /* for CLEANUP(buf_cleanup) struct buf x = {0}; */
 void free_cleanup(void *pointer_to_pointer); /* for CLEANUP(free_cleanup) char *x = NULL; */

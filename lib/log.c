@@ -49,17 +49,7 @@ static void add_quoted(struct buf *b, struct slice text)
 		json_quote(text, b);
 		return;
 	}
-	for (size_t i = 0, n; i < text.n; i += n) {
-		uint8_t lead = (uint8_t)text.p[i];
-
-		n = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-		if (n <= text.n - i && utf8_valid((struct slice){text.p + i, n})) {
-			buf_add(&clean, text.p + i, n);
-		} else {
-			buf_adds(&clean, "\xef\xbf\xbd");
-			n = 1;
-		}
-	}
+	buf_add_utf8(&clean, text, SIZE_MAX);
 	json_quote(buf_slice(&clean), b);
 }
 

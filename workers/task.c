@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICK_MS = 200, NOTE_AGAIN_MS = 1000, DETAIL_MOST = 1000 };
+enum { TICK_MS = 200, NOTE_AGAIN_MS = 1000, DETAIL_MOST = 1000, WAITS_MOST = 1000 };
 
 /* ---- the state, and its only writer ---- */
 
@@ -389,7 +389,7 @@ static void log_end_of(const struct task *t, const struct wire_result *r)
 
 void task_finish(struct task *t, const struct task_end *end)
 {
-	CLEANUP(buf_cleanup) struct buf memory = {0}, detail = {0};
+	CLEANUP(buf_cleanup) struct buf memory = {0}, detail = {0}, waits = {0};
 	bool whole = end->verdict == VERDICT_DONE && t->wants_n == 0;
 
 	task_move(t, TASK_REPORTED);
@@ -399,6 +399,7 @@ void task_finish(struct task *t, const struct task_end *end)
 	redact_text(end->detail,
 		    t->snapshot ? json_object(snapshot_json(t->snapshot), "attrs") : NULL,
 		    DETAIL_MOST, &detail);
+	buf_add_utf8(&waits, slice_of(end->waits), WAITS_MOST);
 	struct wire_result r = {.lease_epoch = t->lease.epoch,
 				.lease_page = t->lease.page,
 				.lease_index = t->lease.index,
@@ -417,7 +418,7 @@ void task_finish(struct task *t, const struct task_end *end)
 				.link_memory = buf_slice(&memory),
 				.unknown_outcome = t->unknown,
 				.look_again_unix_ms = t->look_again_unix_ms,
-				.waits = slice_of(end->waits),
+				.waits = buf_slice(&waits),
 				.owed = wire_list_of(&t->owed, t->owed_n),
 				.wants = wire_list_of(&t->wants, t->wants_n)};
 

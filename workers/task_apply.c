@@ -165,12 +165,16 @@ static void on_applied(void *arg, struct exchange_job *job, struct exchange_outc
 {
 	struct task *t = arg;
 	enum verdict_class class = o->verdict.class;
-	const char *id = o->answer->request_id.n ? o->answer->request_id.p : o->request_id;
+	CLEANUP(buf_cleanup) struct buf id = {0};
 
 	t->requests += job->requests;
 	t->status = o->status;
 	t->unknown |= o->verdict.unknown_outcome;
-	snprintf(t->request_id, sizeof(t->request_id), "%.127s", id);
+	buf_add_utf8(&id,
+		     o->answer->request_id.n ? buf_slice(&o->answer->request_id)
+					     : slice_of(o->request_id),
+		     sizeof(t->request_id) - 1);
+	snprintf(t->request_id, sizeof(t->request_id), "%s", id.p ? id.p : "");
 	if (class == VERDICT_CLASS_OK && t->plan.first->kind == TARGET_CREATE &&
 	    !(o->answer->accounts_n && task_rid_fits(o->answer->accounts))) {
 		/* created, and no word under which id */

@@ -67,7 +67,7 @@ static void none_found(struct task *t)
 
 bool task_rid_fits(const struct target_account *a)
 {
-	return a->rid && *a->rid && strlen(a->rid) < 1000;
+	return a->rid && *a->rid && strlen(a->rid) < 1000 && utf8_valid(slice_of(a->rid));
 }
 
 static void claim(struct task *t, struct target_account *account)

@@ -210,6 +210,24 @@ static void utf8_of_every_scalar(void **state)
 	}
 }
 
+static void adds_whole_characters_of_utf8(void **state)
+{
+	CLEANUP(buf_cleanup) struct buf b = {0};
+
+	(void)state;
+	buf_add_utf8(&b, SLICE("J\xfcrgen \xc3\xa4"), SIZE_MAX);
+	assert_string_equal(b.p, "J\xef\xbf\xbdrgen \xc3\xa4");
+	buf_clear(&b);
+	buf_add_utf8(&b, SLICE("abc\xc3\xa4"), 4);
+	assert_string_equal(b.p, "abc");
+	buf_clear(&b);
+	buf_add_utf8(&b, SLICE("abc\xc3\xa4"), 5);
+	assert_string_equal(b.p, "abc\xc3\xa4");
+	buf_clear(&b);
+	buf_add_utf8(&b, (struct slice){"a\0\xc3", 3}, 6);
+	assert_string_equal(b.p, "a\xef\xbf\xbd");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,6 +242,7 @@ int main(void)
 		cmocka_unit_test(base64_refuses_foreign_bytes),
 		cmocka_unit_test(utf8_by_the_rfc),
 		cmocka_unit_test(utf8_of_every_scalar),
+		cmocka_unit_test(adds_whole_characters_of_utf8),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include "bus.h"
 #include "clock.h"
 #include "session.h"
+#include "task_own.h"
 #include "web.h"
 
 #include <errno.h>
@@ -106,6 +107,8 @@ static int fake_request(struct target *t, struct target_op *const *ops, size_t n
 	return 0;
 }
 
+static const char *request_id; /* that the service names */
+
 static void fake_answer(const cJSON *item, struct target_answer *a)
 {
 	const cJSON *account;
@@ -115,6 +118,8 @@ static void fake_answer(const cJSON *item, struct target_answer *a)
 		buf_adds(&a->field, json_text(item, "field"));
 	if (json_text(item, "detail"))
 		buf_adds(&a->detail, json_text(item, "detail"));
+	if (request_id)
+		buf_adds(&a->request_id, request_id);
 	cJSON_ArrayForEach (account, json_array(item, "accounts")) {
 		struct target_account *to = target_answer_add(a);
 
@@ -614,6 +619,7 @@ static int set_up(void **state)
 	memset(&broker, 0, sizeof(broker));
 	memset(&desk, 0, sizeof(desk));
 	refuses = false;
+	request_id = NULL;
 	buf_clear(&trace);
 	service.accounts = cJSON_CreateArray();
 	broker.epoch = (struct wire_epoch){7, 77};
@@ -1087,6 +1093,34 @@ static void unlinking_touches_nothing(void **state)
 
 /* ---- verdicts ---- */
 
+/* What a service says reaches the broker in a RESULT that it can read (take_result looks), or it would never be rid of it. */
+static void long_and_foreign_words_fit_a_result(void **state)
+{
+	CLEANUP(buf_cleanup) struct buf name = {0};
+
+	(void)state;
+	buf_addc(&name, '"');
+	while (name.n < 70000)
+		buf_adds(&name, "\xc3\xa4");
+	buf_addc(&name, '"');
+	service.status = 409;
+	service.status_for = "CREATE";
+	service.field = "name";
+	request_id = "J\xfcrgen";
+	run(task_for(1, snapshot(1, name.p, true, FULL)));
+	happened("NOTE0 FIND CREATE FIND parked");
+	reason_is("name_taken");
+	assert_true(slice_is(broker.last.request_id, "J\xef\xbf\xbdrgen"));
+	assert_memory_equal(broker.last.waits.p, "name:\xc3\xa4", 7);
+}
+
+static void an_id_that_is_no_text_is_none(void **state)
+{
+	(void)state;
+	assert_true(task_rid_fits(&(struct target_account){.rid = (char[]){"r1"}}));
+	assert_false(task_rid_fits(&(struct target_account){.rid = (char[]){"r\xfc"}}));
+}
+
 static void a_refusal_is_redacted(void **state)
 {
 	(void)state;
@@ -1257,6 +1291,8 @@ int main(void)
 		TEST(leaving_disables_then_deletes),
 		TEST(unlinking_touches_nothing),
 		TEST(a_refusal_is_redacted),
+		TEST(long_and_foreign_words_fit_a_result),
+		TEST(an_id_that_is_no_text_is_none),
 		TEST(throttling_silences_everybody),
 		TEST(a_refused_token_is_the_targets_trouble),
 		TEST(nothing_begins_after_the_lease),
