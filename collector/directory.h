@@ -19,7 +19,7 @@ struct directory_conf;
 
 /* NULL with why: no URI, bad URI or port, an option that cannot work (simple bind in the clear to another host, StartTLS
  * with ldaps, unreadable CA file or keytab). conf must outlive it: the password is read anew at each connect. Also sets
- * KRB5_CLIENT_KTNAME and KRB5CCNAME=MEMORY: for the process when the bind is gssapi. */
+ * KRB5CCNAME=MEMORY: for the process when the bind is gssapi. */
 struct directory_conf *directory_conf_new(const struct conf_node *source,
 					  struct buf *why) MUST_CHECK;
 void directory_conf_free(struct directory_conf *c);

@@ -1,5 +1,7 @@
 #include "directory_conf.h"
 
+#include "kerberos.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,23 +87,22 @@ static int read_uris(struct directory_conf *c, struct buf *why)
 	return rc;
 }
 
-/* GSSAPI by keytab: the library looks for these in the environment alone (MIT krb5 "default client keytab"). */
-static int read_kerberos(const struct conf_node *bind, struct buf *why)
+static int read_kerberos(struct directory_conf *c, const struct conf_node *bind, struct buf *why)
 {
 	const char *keytab = conf_text(bind, "keytab");
-	CLEANUP(buf_cleanup) struct buf name = {0};
+	const char *principal = conf_text(bind, "principal");
 
-	if (keytab == NULL) {
-		buf_adds(why, "bind.keytab: needed with method gssapi");
+	if (keytab == NULL || keytab[0] == '\0' || principal == NULL || principal[0] == '\0') {
+		buf_adds(why, "bind.keytab, bind.principal: both are needed with method gssapi");
 		return -EINVAL;
 	}
 	if (access(keytab, R_OK) != 0) {
 		buf_addf(why, "bind.keytab: %s cannot be read: %s", keytab, strerror(errno));
 		return -EINVAL;
 	}
-	buf_addf(&name, "FILE:%s", keytab);
-	setenv("KRB5_CLIENT_KTNAME", name.p, 1);
-	setenv("KRB5CCNAME", "MEMORY:dirpipe", 1);
+	c->keytab = mem_dup(keytab);
+	c->principal = mem_dup(principal);
+	kerberos_init();
 	return 0;
 }
 
@@ -110,10 +111,8 @@ static int read_bind(struct directory_conf *c, const struct conf_node *bind, str
 	struct secret_ref ref;
 	const char *dn = conf_text(bind, "dn");
 
-	if (c->gssapi) {
-		c->principal = mem_dup(conf_text(bind, "principal"));
-		return read_kerberos(bind, why);
-	}
+	if (c->gssapi)
+		return read_kerberos(c, bind, why);
 	if (dn == NULL || dn[0] == '\0') {
 		buf_adds(why, "bind.dn: needed with method simple");
 		return -EINVAL;
@@ -178,6 +177,7 @@ void directory_conf_free(struct directory_conf *c)
 	free(c->base);
 	free(c->ca_file);
 	free(c->bind_dn);
+	free(c->keytab);
 	free(c->principal);
 	free(c);
 }

@@ -19,6 +19,7 @@ struct directory_conf {
 	char *base;
 	char *ca_file;
 	char *bind_dn;
+	char *keytab;
 	char *principal;
 	bool starttls;
 	bool gssapi;

@@ -1,6 +1,7 @@
 #include "directory_conf.h"
 
 #include "clock.h"
+#include "kerberos.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,6 +9,7 @@
 #include <netinet/tcp.h>
 #include <openldap.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sasl/sasl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -21,7 +23,9 @@
 #define LDAP_PROTO_IPC 3
 #endif
 
-enum { MESSAGE_MAX = 64 << 20 }; /* four times ENTRY_MAX: an entry that is too large is refused alone */
+enum {
+	MESSAGE_MAX = 64 << 20
+}; /* four times ENTRY_MAX: an entry that is too large is refused alone */
 
 static const char *const step_names[] = {"resolve", "connect", "tls", "bind"};
 
@@ -243,35 +247,53 @@ static bool is_denied(int rc)
 	       rc == LDAP_INVALID_DN_SYNTAX || rc == LDAP_AUTH_METHOD_NOT_SUPPORTED;
 }
 
-/* Kerberos gives one code for all that fails on our side; without a KDC nothing was refused. */
-static bool is_kdc_trouble(const char *text)
+static int bind_simple(const struct directory_conf *c, LDAP *ld, const struct secret *password)
 {
-	return strstr(text, "KDC") != NULL || strstr(text, "Clock skew") != NULL;
+	struct slice value = secret_value(password);
+	struct berval credentials = {.bv_len = value.n};
+
+	memcpy(&credentials.bv_val, &value.p, sizeof(value.p)); /* libldap's API lacks a const */
+	return ldap_sasl_bind_s(ld, c->bind_dn, LDAP_SASL_SIMPLE, &credentials, NULL, NULL, NULL);
+}
+
+/* A new ticket for each bind: what a keytab holds after a change of keys counts at once, and none is near its end. */
+static int bind_kerberos(const struct directory_conf *c, LDAP *ld, struct directory_failure *f)
+{
+	static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER; /* the cache of tickets */
+	char words[256];
+	int rc;
+
+	pthread_mutex_lock(&one_at_a_time);
+	rc = kerberos_ticket(c->keytab, c->principal, words, sizeof(words));
+	if (rc != 0) {
+		fail(f, DIRECTORY_BIND, LDAP_LOCAL_ERROR, "bind as %.100s by keytab %.100s: %s",
+		     c->principal, c->keytab, words);
+		if (rc == -EACCES)
+			f->problem = SOURCE_DENIED;
+		rc = LDAP_LOCAL_ERROR;
+	} else {
+		rc = ldap_sasl_interactive_bind_s(ld, NULL, "GSSAPI", NULL, NULL, LDAP_SASL_QUIET,
+						  sasl_answer, NULL);
+		if (rc != LDAP_SUCCESS)
+			fail(f, DIRECTORY_BIND, rc, "bind as %.100s: %s", c->principal,
+			     words_of(ld, rc, words));
+	}
+	pthread_mutex_unlock(&one_at_a_time);
+	return rc;
 }
 
 static int bind_to(const struct directory_conf *c, LDAP *ld, const struct secret *password,
 		   struct directory_failure *f)
 {
 	char words[256];
-	int rc;
+	int rc = c->gssapi ? bind_kerberos(c, ld, f) : bind_simple(c, ld, password);
 
-	if (c->gssapi) {
-		rc = ldap_sasl_interactive_bind_s(ld, NULL, "GSSAPI", NULL, NULL, LDAP_SASL_QUIET,
-						  sasl_answer, NULL);
-	} else {
-		struct slice value = secret_value(password);
-		struct berval credentials = {.bv_len = value.n};
-
-		memcpy(&credentials.bv_val, &value.p,
-		       sizeof(value.p)); /* libldap's API lacks a const */
-		rc = ldap_sasl_bind_s(ld, c->bind_dn, LDAP_SASL_SIMPLE, &credentials, NULL, NULL,
-				      NULL);
-	}
 	if (rc == LDAP_SUCCESS)
 		return 0;
-	fail(f, DIRECTORY_BIND, rc, "bind as %.100s: %s", c->gssapi ? "keytab" : c->bind_dn,
-	     words_of(ld, rc, words));
-	if (is_denied(rc) || (c->gssapi && rc == LDAP_LOCAL_ERROR && !is_kdc_trouble(words)))
+	if (!c->gssapi)
+		fail(f, DIRECTORY_BIND, rc, "bind as %.100s: %s", c->bind_dn,
+		     words_of(ld, rc, words));
+	if (is_denied(rc))
 		f->problem = SOURCE_DENIED;
 	return -EACCES;
 }
