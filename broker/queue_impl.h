@@ -30,6 +30,7 @@ enum {
 	JUMP_MS = 60 * 1000, /* a clock that leaps further is not believed … */
 	JUMP_HEALS_MS = 10 * 60 * 1000, /* … until it has run evenly for so long */
 	NAME_WAKE_MS = 2000,
+	WAKE_EACH_MS = 100, /* … and so much later for each that waits */
 	SEAT_WAKE_MS = 60 * 1000,
 	HOUR_MS = 60 * 60 * 1000,
 	AFTER_CAP_MS = 24 * HOUR_MS

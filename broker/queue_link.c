@@ -359,10 +359,11 @@ void ops_done(struct queue *q, unsigned target, struct slice ops)
 		changed(q, &t->seat_wake);
 }
 
-static int64_t wake_at(const struct wake *wake, bool timed)
+/* Waking all for one that may go now costs requests that the others need: so many a second, and no more. */
+static int64_t wake_at(const struct wake *wake, uint32_t waiting, bool timed)
 {
 	if (wake->changed)
-		return wake->last_ms + NAME_WAKE_MS;
+		return wake->last_ms + NAME_WAKE_MS + (int64_t)waiting * WAKE_EACH_MS;
 	return timed ? wake->next_ms : INT64_MAX;
 }
 
@@ -376,7 +377,7 @@ static void wake_list(struct queue *q, unsigned target, enum wait_kind kind)
 
 	if (n == 0)
 		wake->changed = false;
-	if (n == 0 || q->now_ms < wake_at(wake, kind == WAIT_SEAT))
+	if (n == 0 || q->now_ms < wake_at(wake, n, kind == WAIT_SEAT))
 		return;
 	for (unsigned i = 0; i < WAKE_STEP && n > 0; i++, n--) {
 		struct rare *x;
@@ -408,8 +409,8 @@ void wakes_run(struct queue *q, unsigned target)
 int64_t wakes_next(const struct queue *q, unsigned target)
 {
 	const struct target *t = q->targets[target];
-	int64_t names = t->names.n ? wake_at(&t->name_wake, false) : INT64_MAX;
-	int64_t seats = t->seats.n ? wake_at(&t->seat_wake, true) : INT64_MAX;
+	int64_t names = t->names.n ? wake_at(&t->name_wake, t->names.n, false) : INT64_MAX;
+	int64_t seats = t->seats.n ? wake_at(&t->seat_wake, t->seats.n, true) : INT64_MAX;
 
 	return names < seats ? names : seats;
 }

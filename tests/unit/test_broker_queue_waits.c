@@ -66,10 +66,30 @@ static void names_wake_at_most_every_two_seconds(void **state)
 	park(f, task_of(f, 1).lease, "name:jo");
 	done_with(f, fly(f, 2, 2), "R2", "update");
 	assert_state(f, 1, QUEUE_PARKED);
-	live(f, 1999);
+	live(f, 2099);
 	assert_state(f, 1, QUEUE_PARKED);
 	live(f, 1);
 	assert_state(f, 1, QUEUE_FLIGHT);
+}
+
+/* A target with many names that are taken for good is not asked for all of them again with each change. */
+static void the_more_wait_for_a_name_the_rarer_they_wake(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+	struct queue_lease leases[8];
+
+	for (unsigned i = 0; i < 8; i++)
+		park(f, fly(f, i, 1), "name:jo");
+	done_with(f, fly(f, 90, 1), "R", "update"); /* wakes all */
+	for (unsigned i = 0; i < 8; i++)
+		leases[i] = task_of(f, i).lease;
+	for (unsigned i = 0; i < 8; i++)
+		park(f, leases[i], "name:jo");
+	done_with(f, fly(f, 90, 2), "R", "update");
+	live(f, 2799);
+	assert_int_equal(counts(f).states[QUEUE_PARKED], 8);
+	live(f, 1);
+	assert_int_equal(counts(f).states[QUEUE_PARKED], 0);
 }
 
 static void a_name_that_changed_during_the_task_is_tried_again(void **state)
@@ -316,6 +336,7 @@ int main(void)
 		T(parked_with_a_newer_version_in_hand_is_due),
 		T(a_name_is_waited_for_until_another_of_ours_changes),
 		T(names_wake_at_most_every_two_seconds),
+		T(the_more_wait_for_a_name_the_rarer_they_wake),
 		T(a_name_that_changed_during_the_task_is_tried_again),
 		T(a_rid_is_waited_for_until_its_owners_next_done),
 		T(a_rid_whose_owner_changed_during_the_task_is_tried_at_once),
