@@ -1,5 +1,8 @@
 #include "ad.h"
 
+#include "account.h"
+#include "clock.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -274,21 +277,17 @@ void ad_server_done(struct ad_server *s)
 void ad_ask(const struct ad_server *s, enum ad_question q, struct buf *text,
 	    struct directory_search *ret)
 {
-	static const char *const root[] = {"namingContexts",
-					   "configurationNamingContext",
-					   "schemaNamingContext",
-					   "dsServiceName",
-					   "dnsHostName",
-					   "highestCommittedUSN",
-					   "supportedControl",
-					   "vendorName",
-					   NULL};
+	static const char *const root[] = {"namingContexts",	  "configurationNamingContext",
+					   "schemaNamingContext", "dsServiceName",
+					   "dnsHostName",	  "highestCommittedUSN",
+					   "currentTime",	  "supportedControl",
+					   "vendorName",	  NULL};
 	static const char *const service[] = {"invocationId", NULL};
 	static const char *const head[] = {"objectGUID", "replUpToDateVector", "maxPwdAge",
 					   "lockoutDuration", NULL};
 	static const char *const any[] = {"objectGUID", "isDeleted", NULL};
 	static const char *const changed[] = {"uSNChanged", NULL};
-	static const char *const usn[] = {"highestCommittedUSN", NULL};
+	static const char *const usn[] = {"highestCommittedUSN", "currentTime", NULL};
 
 	*ret = (struct directory_search){.scope = LDAP_SCOPE_BASE};
 	buf_clear(text);
@@ -373,6 +372,15 @@ static uint64_t first_u64(LDAP *ld, LDAPMessage *m, const char *attr)
 	return text && parse_u64(slice_of(text), &value) == 0 ? value : 0;
 }
 
+static void answer_clock(struct ad_server *s, LDAP *ld, LDAPMessage *m)
+{
+	CLEANUP(free_cleanup) char *text = first_text(ld, m, "currentTime");
+	int64_t unix_ms = account_generalized_ms(text);
+
+	s->has_clock = unix_ms != 0;
+	s->ahead_ms = unix_ms - clock_unix_ms();
+}
+
 static void answer_root(struct ad_server *s, LDAP *ld, LDAPMessage *m)
 {
 	struct berval **controls = ldap_get_values_len(ld, m, "supportedControl");
@@ -384,6 +392,7 @@ static void answer_root(struct ad_server *s, LDAP *ld, LDAPMessage *m)
 	s->host = first_text(ld, m, "dnsHostName");
 	s->samba = vendor && strstr(vendor, "Samba");
 	s->usn = first_u64(ld, m, "highestCommittedUSN");
+	answer_clock(s, ld, m);
 	for (int i = 0; controls && controls[i]; i++) {
 		s->dirsync |= strcmp(controls[i]->bv_val, OID_DIRSYNC) == 0;
 		s->notifies |= strcmp(controls[i]->bv_val, OID_NOTIFICATION) == 0 && !s->samba;
@@ -437,6 +446,7 @@ void ad_answer(struct ad_server *s, enum ad_question q, LDAP *ld, LDAPMessage *m
 		break;
 	case AD_USN:
 		s->usn = first_u64(ld, m, "highestCommittedUSN");
+		answer_clock(s, ld, m);
 		break;
 	case AD_QUESTIONS:
 		break;

@@ -59,6 +59,8 @@ struct ad_server {
 	struct id domain;
 	struct id invocation; /* zero: not readable */
 	uint64_t usn;	      /* highestCommittedUSN */
+	int64_t ahead_ms;     /* its clock, with seconds, less ours */
+	bool has_clock;
 	bool samba;
 	bool dirsync;  /* control 1.2.840.113556.1.4.841 */
 	bool notifies; /* control 1.2.840.113556.1.4.528, prompt (Samba's is a 5 s poll) */

@@ -79,6 +79,7 @@ static void host_state(void *arg, bool connected, const char *server, enum sourc
 	if (connected && !l->connected)
 		log_msg(LOG_INFO_, "DP-1101", "connected to %s", server);
 	l->connected = connected;
+	l->has_clock = l->has_clock && connected;
 	buf_clear(&l->server);
 	buf_adds(&l->server, server != NULL ? server : "");
 	line_trouble(l, problem, why != NULL ? why : "");
@@ -101,6 +102,14 @@ static void host_policy(void *arg, const struct source_policy *policy)
 	for (uint32_t n = 1; !same && l->first_end_done && n <= objects_count(l->objects); n++)
 		if (objects_at(l->objects, n)->flags & OBJECT_KNOWN)
 			line_dirty(l, n);
+}
+
+static void host_clock(void *arg, int64_t ahead_ms)
+{
+	struct line *l = arg;
+
+	l->has_clock = true;
+	l->ahead_ms = ahead_ms;
 }
 
 static bool host_survey_wanted(void *arg)
@@ -410,6 +419,7 @@ static int make_source(struct line *l, struct buf *why)
 		.arg = l,
 		.state = host_state,
 		.policy = host_policy,
+		.clock = host_clock,
 		.survey_wanted = host_survey_wanted,
 		.surveyed = host_surveyed,
 		.begin = host_begin,

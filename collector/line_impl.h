@@ -60,7 +60,9 @@ struct line {
 	bool running; /* the driver was started */
 	bool connected, begun;
 	struct buf server, trouble;
-	bool ad; /* objects are Active Directory's (seen in entries) */
+	bool has_clock;
+	int64_t ahead_ms; /* the directory's clock less ours */
+	bool ad;	  /* objects are Active Directory's (seen in entries) */
 
 	struct objects *objects;
 	struct sets *group_sets, *route_sets, *target_sets;

@@ -287,6 +287,7 @@ void line_beat(void *arg, struct wire_beat *beat)
 		total += o->class == ENTRY_USER && (o->flags & OBJECT_SEEN) &&
 			 !(o->flags & OBJECT_GONE);
 	}
+	beat->clock_unix_ms = l->has_clock ? clock_unix_ms() + l->ahead_ms : 0;
 	beat->lag_ms = l->behind_since != 0 ? loop_now_ms(l->loop) - l->behind_since : 0;
 	beat->state = l->connected;
 	beat->server = buf_slice(&l->server);

@@ -74,6 +74,8 @@ struct source_host {
 	void (*gone)(void *arg, const struct id *id);
 	/* The entry exists but cannot be taken (cap, no id …): listed, its old state stays. id may be NULL. */
 	void (*bad)(void *arg, const struct id *id, const char *why);
+	/* How far the directory's clock is ahead of ours (behind: negative); whenever the directory says it. */
+	void (*clock)(void *arg, int64_t ahead_ms);
 	void (*end)(void *arg, bool sweep);
 	void (*cursor)(void *arg, const struct source_cursor *cursor);
 	/* Answers to the line's own requests below, by token; ok false: try again later, nothing known. For reread the images

@@ -153,6 +153,12 @@ static void tell_policy(struct source *s)
 	s->host.policy(s->host.arg, &s->policy);
 }
 
+static void tell_clock(struct source *s)
+{
+	if (s->server.has_clock)
+		s->host.clock(s->host.arg, s->server.ahead_ms);
+}
+
 static void give_cursor(struct source *s)
 {
 	CLEANUP(buf_cleanup) struct buf state = {0};
@@ -361,6 +367,8 @@ static void counted(void *arg, int rc, const char *text)
 	struct source *s = arg;
 
 	s->busy = false;
+	if (!rc)
+		tell_clock(s);
 	if (rc) {
 		failed(s, rc, "asking highestCommittedUSN", text);
 	} else if (s->server.usn < s->covered) {
@@ -445,6 +453,7 @@ static void connected(struct source *s, const char *why)
 	s->host.state(s->host.arg, true, uri_of(s), SOURCE_NONE, why);
 	if (s->phase != PROBING)
 		return;
+	tell_clock(s);
 	tell_policy(s);
 	s->phase = SURVEYING;
 	if (s->host.survey_wanted(s->host.arg))

@@ -120,6 +120,16 @@ def test_notification_wakes_before_the_interval(sim, tmp_path):
         s.broker.wait_gone(str(entry.guid))
 
 
+def test_clock_of_the_directory_is_told(sim, tmp_path):
+    def off(beat):
+        return beat["clock_unix_ms"] / 1000 - time.time() if beat["clock_unix_ms"] else None
+
+    with Setup(tmp_path, sim) as s:
+        s.broker.wait(lambda b: any(off(beat) is not None and abs(off(beat)) < 5 for beat in b.beats))
+        sim.ahead = -3600
+        s.broker.wait(lambda b: off(b.beats[-1]) is not None and -3605 < off(b.beats[-1]) < -3590)
+
+
 @pytest.mark.parametrize("code", [12, 53])
 def test_refused_cookie_means_everything_again(sim, tmp_path, code):
     sim.bad_cookie = code
@@ -245,6 +255,19 @@ def test_refused_control_names_the_right(sim, tmp_path):
         s.collector.wait_log("Replicating Directory Changes")
         assert not s.broker.users
     assert set(sim.seen_flags) <= {b"\x80\x00\x00\x01", b"\x80\x00\x00\x00"}
+
+
+def test_words_that_are_no_text_reach_the_broker_as_text(sim, tmp_path):
+    def refuse(connection, message):
+        words = "Ung\xfcltig ".encode("latin-1") + "x\xe4\xe4".encode() * 100
+        body = ldapsim.tlv(0x0A, b"\x35") + ldapsim.octets("") + ldapsim.octets(words)
+        connection.send(ldapsim.seq(ldapsim.integer(message.id), ldapsim.tlv(0x61, body)))
+        return True
+
+    sim.at("bind", 0, refuse)
+    with Setup(tmp_path, sim) as s:
+        beat = s.broker.wait(lambda b: next((beat for beat in b.beats if beat["text"]), None))
+        assert "Ung\ufffdltig x" in beat["text"].decode()
 
 
 def test_wrong_password_is_not_tried_in_a_loop(sim, tmp_path):

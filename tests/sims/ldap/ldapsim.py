@@ -420,6 +420,7 @@ class LdapSim:
         self.connections = []
         self.invocation = uuid.uuid4()
         self.life = os.urandom(4)
+        self.ahead = 0  # seconds of its clock
         self.head = self.add(Entry(NC, ["top", "domain", "domainDNS"], maxPwdAge="0"))
         self.add(Entry("CN=Users," + NC, ["top", "container"]))
         self.trash = self.add(Entry("CN=Deleted Objects," + NC, ["top", "container"], isDeleted="TRUE"))
@@ -560,6 +561,7 @@ class LdapSim:
         root = Entry("", ["top"], namingContexts=[NC, "CN=Configuration," + NC],
                      configurationNamingContext="CN=Configuration," + NC, dsServiceName=self.service.dn,
                      dnsHostName="dc1.sim.test", highestCommittedUSN=str(self.usn),
+                     currentTime=time.strftime("%Y%m%d%H%M%S.0Z", time.gmtime(time.time() + self.ahead)),
                      supportedCapabilities="1.2.840.113556.1.4.800",
                      supportedControl=[OID_DIRSYNC, OID_NOTIFY, OID_DELETED, OID_EXTENDED_DN, OID_PAGED])
         return root
