@@ -21,7 +21,7 @@ import time
 SCRIPT = pathlib.Path(__file__).with_name("box.sh")
 CLONE_NEWNET = 0x40000000
 # nsenter sees the box's cgroups but does not go there by itself.
-JOIN = 'for p in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do [ ! -e "$p" ] || echo $$ >"$p"; done 2>/dev/null; exec "$@"'
+JOIN = 'for p in /sys/fs/cgroup/init/cgroup.procs /sys/fs/cgroup/*/tasks; do [ ! -e "$p" ] || echo $$ >"$p"; done 2>/dev/null; exec "$@"'
 
 
 class Unavailable(Exception):

@@ -21,7 +21,11 @@ fi
 [ ! -d /sys/fs/cgroup/unified ] || umount /sys/fs/cgroup/unified || lacks "the mixed cgroup hierarchy cannot be unmounted"
 while read -r _ at type options _; do
 	case $at:$type in
-	/sys/fs/cgroup:cgroup2) umount "$at" && mount -t cgroup2 cgroup2 "$at" || lacks "cgroup2 cannot be mounted" ;;
+	/sys/fs/cgroup:cgroup2) # a group hands on its controllers only when it holds no process itself
+		umount "$at" && mount -t cgroup2 cgroup2 "$at" || lacks "cgroup2 cannot be mounted"
+		mkdir "$at/init" && echo 1 >"$at/init/cgroup.procs" || lacks "cgroup2 takes no groups"
+		for controller in $(cat "$at/cgroup.controllers"); do echo "+$controller" >"$at/cgroup.subtree_control"; done
+		;;
 	/sys/fs/cgroup/*:cgroup)
 		controller=${at##*/}
 		[ "$controller" != systemd ] || controller=none,name=systemd

@@ -388,6 +388,9 @@ runroot = "/run/containers"
         image = f"localhost/dirpipe/base:{base.stem.rsplit('-', 1)[1]}"
         if self.podman("image", "exists", image, check=False).returncode:
             self.podman("import", base, image, timeout=200)
+        tried = self.podman("run", "--rm", "--network=none", image, "true", check=False)
+        if tried.returncode:
+            raise Unavailable(f"podman runs no container here: {tried.stdout.strip()[-300:]}")
         common = ["--network=host", "--format=docker", "--layers", f"--build-arg=BASE={image}"]
         redis = self.folder / "redis"
         redis.mkdir()
