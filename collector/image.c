@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+enum { SNAPSHOT_MAX = 16 << 20 }; /* wire.h: bytes */
+
 struct wanted {
 	char *name;
 	bool binary;
@@ -258,6 +260,8 @@ int image_build(struct image_maker *m, const struct entry *e, const struct image
 	json_quote(slice_of(e->dn), &m->snapshot);
 	add_groups(m, scope);
 	add_identity(m, &e->id, e->raw_id);
+	if (m->snapshot.n > SNAPSHOT_MAX)
+		return -E2BIG;
 	buf_clear(&m->in);
 	for (size_t i = 0; i < scope->targets_n; i++)
 		wire_add_name(&m->in, &(struct wire_name){slice_of(scope->targets[i])});

@@ -31,7 +31,7 @@ struct image_scope {
 };
 
 /* Appends the encoded record. 0; -EILSEQ with *ret_attr: a text attribute's value is not UTF-8 (GOALS 8: the user is
- * refused, never cut). */
+ * refused, never cut); -E2BIG: more than the broker takes of one user (values in base64 and with escapes grow). */
 int image_build(struct image_maker *m, const struct entry *e, const struct image_scope *scope,
 		struct buf *out, struct fp *ret_fp, const char **ret_attr) MUST_CHECK;
 /* The record of a user that is gone. guid: the id stands in Microsoft's order in the directory. */

@@ -4,6 +4,7 @@
 #include "filter.h"
 #include "log.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,6 +171,7 @@ static void publish_image(struct line *l, uint32_t n, const struct entry *e)
 	const uint16_t *items = sets_items(l->group_sets, o->groups, &k);
 	const char *attr = NULL;
 	struct fp fp;
+	int rc;
 
 	for (size_t i = 0; i < k && scope.groups_n < 1024; i++)
 		groups[scope.groups_n++] = groups_name(l->groups, items[i]);
@@ -178,8 +180,12 @@ static void publish_image(struct line *l, uint32_t n, const struct entry *e)
 		targets[scope.targets_n++] = route_target(l->routes, items[i]);
 	buf_clear(&l->record);
 	l->building = n;
-	if (image_build(l->maker, e, &scope, &l->record, &fp, &attr) != 0)
-		refuse(l, &o->id, "a user is left as it was: an attribute is not UTF-8", attr);
+	rc = image_build(l->maker, e, &scope, &l->record, &fp, &attr);
+	if (rc != 0)
+		refuse(l, &o->id,
+		       rc == -E2BIG ? "a user is left as it was: it is larger than 16 MiB"
+				    : "a user is left as it was: an attribute is not UTF-8",
+		       attr);
 	else
 		offer(l, n, &fp);
 	l->building = 0;

@@ -3,11 +3,14 @@
 #include "account.h"
 #include "entry.h"
 #include "entry_fixture.h"
+#include "image.h"
 #include "snapshot.h"
 
+#include <errno.h>
 #include <openldap.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -325,6 +328,70 @@ static void accounts_of_the_others(void **state)
 	entry_free(e);
 }
 
+/* ---- the image ---- */
+
+static bool nobody(void *arg, struct slice value, struct id *ret_id)
+{
+	(void)arg;
+	(void)value;
+	(void)ret_id;
+	return false;
+}
+
+/* What a broker would refuse is refused here: its ERROR ends the session, and the user would come again in the next. */
+static void a_user_that_the_wire_cannot_carry_is_refused(void **state)
+{
+	static char big[ENTRY_VALUE_MAX];
+	const char *values[64], *attr = NULL;
+	struct entry *e = test_entry("uid=a,dc=x", 1, ENTRY_USER);
+	const struct source_policy policy = {0};
+	const struct image_scope scope = {.policy = &policy};
+	CLEANUP(buf_cleanup) struct buf why = {0}, out = {0};
+	char folder[] = "/tmp/dirpipe-test-XXXXXX", path[64];
+	struct conf *conf;
+	struct image_maker *maker;
+	struct wire_list list;
+	struct wire_user user;
+	struct fp fp;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/c.yaml", folder);
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	fputs("sources:\n  corp:\n    driver: syncrepl\n    uris: [ldap://127.0.0.1]\n    base_dn: "
+	      "dc=x\n"
+	      "    bind: {method: gssapi, keytab: /k, principal: p@X}\n    users: {attributes: "
+	      "[title]}\n",
+	      file);
+	fclose(file);
+	conf = conf_load(path, &why);
+	if (!conf)
+		fail_msg("%s", why.p);
+	maker = image_new(&(struct image_settings){conf_named(conf_root(conf), "sources", "corp"),
+						   "corp", nobody, NULL});
+	memset(big, 1, sizeof(big) - 1); /* six bytes of JSON each */
+	for (size_t i = 0; i < 63; i++)
+		values[i] = big;
+	values[40] = NULL;
+	test_values(e, "title", values);
+	assert_int_equal(image_build(maker, e, &scope, &out, &fp, &attr), 0);
+	list = (struct wire_list){1, out.p, out.n};
+	assert_true(wire_next_user(&list, &user));
+	entry_free(e);
+	e = test_entry("uid=a,dc=x", 1, ENTRY_USER);
+	values[40] = big;
+	values[63] = NULL;
+	test_values(e, "title", values);
+	assert_int_equal(image_build(maker, e, &scope, &out, &fp, &attr), -E2BIG);
+	entry_free(e);
+	image_free(maker);
+	conf_free(conf);
+	unlink(path);
+	rmdir(folder);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -340,6 +407,7 @@ int main(void)
 		cmocka_unit_test(times_are_read),
 		cmocka_unit_test(accounts_of_active_directory),
 		cmocka_unit_test(accounts_of_the_others),
+		cmocka_unit_test(a_user_that_the_wire_cannot_carry_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
