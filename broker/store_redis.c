@@ -107,6 +107,11 @@ bool store_good(struct store *s, const char *what, enum redis_class class, const
 	abort();
 }
 
+void store_unreadable(struct store *s, const char *what)
+{
+	store_fail(s, STORE_DOWN, "%s: an answer that cannot be read", what);
+}
+
 static void try_again(void *arg)
 {
 	struct store *s = arg;
@@ -135,7 +140,7 @@ static struct slice info(const redisReply *reply, const char *name)
 {
 	struct slice all = store_text(reply), none = {0};
 	size_t n = strlen(name);
-	const char *end = all.p + all.n;
+	const char *end = all.p ? all.p + all.n : NULL;
 
 	for (const char *p = all.p; p && p < end;) {
 		const char *line = memchr(p, '\n', (size_t)(end - p));
@@ -155,8 +160,12 @@ static struct slice info(const redisReply *reply, const char *name)
 
 static void loaded_library(struct store *s, enum redis_class class, const redisReply *reply)
 {
-	if (store_good(s, "loading the Functions", class, reply))
+	if (!store_good(s, "loading the Functions", class, reply))
+		return;
+	if (store_text(reply).n > 0)
 		take(s);
+	else
+		store_unreadable(s, "loading the Functions");
 }
 
 static void checked_fsync(struct store *s, enum redis_class class, const redisReply *reply)
@@ -245,6 +254,10 @@ static void renewed(struct store *s, enum redis_class class, const redisReply *r
 {
 	if (!store_good(s, "renewing the lease of the realm", class, reply))
 		return;
+	if (number_of(reply) == 0) {
+		store_unreadable(s, "renewing the lease of the realm");
+		return;
+	}
 	s->clock_off_ms = clock_unix_ms() - (int64_t)number_of(reply);
 	loop_timer_set(s->renew, s->conf.active_ttl_ms / 3);
 }
@@ -263,9 +276,10 @@ static void renew(void *arg)
 
 static void settled(struct store *s, enum redis_class class, const redisReply *reply)
 {
-	if (store_good(s, "recording the server", class, reply))
-		return;
-	s->settled = false;
+	if (!store_good(s, "recording the server", class, reply))
+		s->settled = false;
+	else if (!slice_is(store_text(reply), "OK"))
+		store_unreadable(s, "recording the server");
 }
 
 void store_settled(struct store *s)
@@ -353,6 +367,12 @@ static void become(struct store *s, const redisReply *reply)
 	struct slice run_id = store_text(reply->element[4]);
 
 	s->epoch.number = number_of(reply->element[1]);
+	if (s->epoch.number == 0 || s->epoch.number >> STORE_EPOCH_BITS ||
+	    number_of(reply->element[6]) == 0) {
+		s->epoch = (struct wire_epoch){0};
+		store_unreadable(s, "taking the realm");
+		return;
+	}
 	s->page = number_of(reply->element[2]) + 1;
 	s->before = number_of(reply->element[3]);
 	s->emptied = slice_is(store_text(reply->element[5]), "emptied");
@@ -391,10 +411,13 @@ static void taken(struct store *s, enum redis_class class, const redisReply *rep
 		set_state(s, STORE_STANDBY, "another broker is active");
 		loop_timer_set(s->retry, s->conf.active_ttl_ms / 4);
 	} else if (slice_is(what, "newer")) {
-		store_fail(s, STORE_DOWN, "the realm was written by a newer dirpipe (format %s)",
-			   reply->element[1]->str);
-	} else {
+		what = store_text(reply->element[1]);
+		store_fail(s, STORE_DOWN, "the realm was written by a newer dirpipe (format %.*s)",
+			   (int)what.n, what.p ? what.p : "");
+	} else if (slice_is(what, "foreign")) {
 		store_fail(s, STORE_DOWN, "key %s holds something foreign", s->key_epoch);
+	} else {
+		store_unreadable(s, "taking the realm");
 	}
 }
 

@@ -4,6 +4,8 @@
  *	store_names.c  keys, fields, Functions
  *	store_write.c  pages under way
  *	store_page.c   effects -> commands of one page, its answer -> tasks
+ *	store_fold.c   the page's users and indexes, a command for each
+ *	store_args.c   words of commands
  *	store_load.c   the realm's rows -> engine
  *	store_read.c   what WELCOME and people read */
 #ifndef DIRPIPE_STORE_REDIS_H
@@ -78,6 +80,8 @@ void store_fail(struct store *s, enum store_state state, const char *format, ...
 	__attribute__((format(printf, 3, 4)));
 /* True when the answer is good; otherwise the store has failed with the server's words. */
 bool store_good(struct store *s, const char *what, enum redis_class class, const redisReply *reply);
+/* Fails the store: an answer that is no error, but not what its command answers either. */
+void store_unreadable(struct store *s, const char *what);
 struct slice store_text(const redisReply *reply); /* string or status; else empty with p NULL */
 /* store_names.c */
 void store_names_new(struct store *s);
@@ -99,6 +103,21 @@ struct store_args {
 void store_page_args(struct store *s, const struct queue_page *page, struct store_args *out);
 struct slice *store_args_slices(const struct store_args *a); /* owned by the caller */
 void store_args_done(struct store_args *a);
+/* store_args.c: words of a command; a slice or text is borrowed until the command is sent. What is appended to a->bytes between
+ * args_mark and args_record is one word. words: of the whole command, its name and key included. */
+void args_slice(struct store_args *a, struct slice s);
+void args_text(struct store_args *a, const char *s);
+void args_bytes(struct store_args *a, const void *p, size_t n);
+void args_number(struct store_args *a, int64_t value);
+void args_id(struct store_args *a, const struct id *value);
+size_t args_mark(const struct store_args *a);
+void args_record(struct store_args *a, size_t at);
+void args_command(struct store_args *a, int words, const char *name, const char *key);
+/* before: the key's beginning; NULL: that of users. */
+void args_user_key(struct store *s, struct store_args *a, const char *before,
+		   const struct id *user);
+/* store_fold.c: the page's users, links and indexes. */
+void store_fold(struct store *s, const struct queue_page *page, struct store_args *out);
 size_t store_page_dispatches(const struct queue_page *page);
 /* tasks_n tasks that borrow from the reply, or -EBADMSG. A task whose user record is broken has an empty source. */
 int store_page_tasks(struct store *s, const struct queue_page *page, const redisReply *reply,

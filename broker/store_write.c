@@ -106,7 +106,9 @@ static void replicated(void *arg, enum redis_class class, const redisReply *repl
 
 	w->calls--;
 	if (!w->gone && w->turn == s->turn && store_good(s, "WAIT for replicas", class, reply)) {
-		if (reply->type != REDIS_REPLY_INTEGER || reply->integer < s->conf.replicas)
+		if (reply->type != REDIS_REPLY_INTEGER)
+			store_unreadable(s, "WAIT for replicas");
+		else if (reply->integer < s->conf.replicas)
 			await_replicas(w);
 		else
 			/* One connection: what was written before this page is there too. */
@@ -123,7 +125,7 @@ static void page_stored(struct store *s, struct store_write *w, const redisReply
 	s->roundtrip_ms = loop_now_ms(s->loop) - w->sent_ms;
 	w->tasks = mem_array(w->tasks_n, sizeof(*w->tasks));
 	if (store_page_tasks(s, w->page, reply, w->tasks, w->tasks_n) < 0) {
-		store_fail(s, STORE_DOWN, "a page's answer cannot be read");
+		store_unreadable(s, "writing a page");
 		return;
 	}
 	w->stored = true;
