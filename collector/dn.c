@@ -72,7 +72,7 @@ static size_t add_folded(struct buf *out, const unsigned char *p, size_t n)
 
 static void fold(struct slice value, bool escape, struct buf *out)
 {
-	const unsigned char *p = (const unsigned char *)value.p;
+	const unsigned char *p = (const unsigned char *)(value.n > 0 ? value.p : "");
 	const unsigned char *end = p + value.n;
 	bool utf8 = utf8_valid(value);
 
@@ -91,7 +91,11 @@ static void fold(struct slice value, bool escape, struct buf *out)
 		}
 		if (escape && (*p == ',' || *p == '+' || *p == '\\'))
 			buf_addc(out, '\\');
-		buf_addc(out, (char)tolower(*p++));
+		if (escape && *p == '\0') /* the parts of a name are put together as C strings */
+			buf_adds(out, "\\00");
+		else
+			buf_addc(out, (char)tolower(*p));
+		p++;
 	}
 }
 
@@ -175,6 +179,8 @@ static char *part_text(const LDAPAVA *ava)
 		for (size_t i = 0; i < ava->la_value.bv_len; i++)
 			buf_addf(&b, "%02x", (unsigned)(unsigned char)ava->la_value.bv_val[i]);
 	} else {
+		if (ava->la_value.bv_len > 0 && ava->la_value.bv_val[0] == '#')
+			buf_addc(&b, '\\'); /* not the hexadecimal form above */
 		add_value(&b, (struct slice){ava->la_value.bv_val, ava->la_value.bv_len});
 	}
 	return buf_steal(&b);

@@ -104,6 +104,14 @@ void entry_guid_swap(const uint8_t from[static 16], uint8_t to[static 16])
 
 /* ---- attributes ---- */
 
+/* The first value behind a range that ends there; -1: no server has so many. */
+static long range_after(const char *last)
+{
+	long n = strtol(last, NULL, 10);
+
+	return n < 0 || n >= INT32_MAX ? -1 : n + 1;
+}
+
 /* Cuts ;binary and ;range= off the name; other options (;lang-de) stay. A range sets *ret_next as entry.h says;
  * false: the values are to be dropped. DirSync marks removed links with 0-0 and added ones with 1-1. */
 static bool read_options(struct slice *name, char *plain, size_t size, long *ret_next)
@@ -126,7 +134,7 @@ static bool read_options(struct slice *name, char *plain, size_t size, long *ret
 			dash = strchr(text, '-');
 			keep = strcmp(text, "0-0") != 0;
 			if (keep && dash != NULL && dash[1] != '*' && strcmp(text, "1-1") != 0)
-				*ret_next = strtol(dash + 1, NULL, 10) + 1;
+				*ret_next = range_after(dash + 1);
 		} else if (length != 7 || strncasecmp(option, ";binary", 7) != 0) {
 			size_t used = strlen(plain);
 
@@ -204,6 +212,15 @@ static const char *check_values(const BerVarray values, size_t *n, size_t *total
 	return *total > ENTRY_MAX ? "the entry is larger than 16 MiB" : NULL;
 }
 
+/* Good until the next entry is read. */
+static const char *about(struct slice name, const char *why)
+{
+	static char text[320]; /* one thread: the loop's */
+
+	snprintf(text, sizeof(text), "%.*s: %s", (int)name.n, name.p, why);
+	return utf8_valid(slice_of(text)) ? text : why;
+}
+
 static const char *add_attr(struct entry *e, struct slice name, BerVarray values, size_t *total)
 {
 	char plain[256];
@@ -213,11 +230,13 @@ static const char *add_attr(struct entry *e, struct slice name, BerVarray values
 	struct entry_attr *a;
 	bool keep;
 
+	if (name.n == 0 || name.n >= sizeof(plain) || memchr(name.p, '\0', name.n) != NULL)
+		return "an attribute's name cannot be read";
 	if (why != NULL)
-		return why;
-	if (name.n == 0 || name.n >= sizeof(plain))
-		return "an attribute's name is too long";
+		return about(name, why);
 	keep = read_options(&name, plain, sizeof(plain), &e->range_next);
+	if (e->range_next < 0)
+		return about(name, "the range cannot be read");
 	if (entry_attr_is_secret(plain))
 		return NULL;
 	if (!keep)

@@ -54,7 +54,7 @@ struct entry_schema {
 };
 extern const struct entry_schema entry_schema_ad, entry_schema_openldap, entry_schema_389ds;
 
-/* NULL with *ret_why (static text) when it has no id, no DN or breaks a cap; ret_id is set when it could be read. */
+/* NULL with *ret_why (good until the next call) when it has no id, no DN or breaks a cap; ret_id is set when it could be read. */
 struct entry *entry_new(LDAP *ld, LDAPMessage *message, const struct entry_schema *schema,
 			struct id *ret_id, const char **ret_why) MUST_CHECK;
 void entry_free(struct entry *e);

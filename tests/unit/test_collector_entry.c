@@ -35,6 +35,8 @@ static void dns_compare_by_their_normal_form(void **state)
 	assert_normal("sn=B+CN=A,dc=x", "cn=a+sn=b,dc=x");
 	assert_int_equal(dn_hash("CN=Smith\\2C John,DC=x"), dn_hash("cn=smith\\, john, dc=X"));
 	assert_int_not_equal(dn_hash("cn=a,dc=x"), dn_hash("cn=b,dc=x"));
+	assert_int_not_equal(dn_hash("cn=#0403616263,dc=x"), dn_hash("cn=\\#0403616263,dc=x"));
+	assert_int_not_equal(dn_hash("cn=a\\00b,dc=x"), dn_hash("cn=a\\00c,dc=x"));
 }
 
 static void what_is_no_dn_has_no_hash(void **state)
@@ -211,7 +213,7 @@ static void caps_and_missing_ids_refuse_an_entry(void **state)
 
 	(void)state;
 	assert_null(entry_from("uid=a,dc=x", v, 3, &entry_schema_openldap, &why));
-	assert_non_null(why);
+	assert_string_equal(why, "description: a value is larger than 64 KiB");
 	v[2].n = ENTRY_VALUE_MAX;
 	e = entry_from("uid=a,dc=x", v, 3, &entry_schema_openldap, &why);
 	assert_non_null(e);
@@ -256,6 +258,19 @@ static void active_directory_has_its_own_ways(void **state)
 	e = entry_from("CN=pc,DC=x", computer, 3, &entry_schema_ad, &why);
 	assert_int_equal(e->class, ENTRY_OTHER);
 	entry_free(e);
+}
+
+static void a_range_that_cannot_be_refuses_the_entry(void **state)
+{
+	static const char guid[] =
+		"\x8a\xb8\xc4\x81\xae\x7c\x41\x10\x95\x1e\x2d\x58\xff\xb2\xa1\x3f";
+	const struct value v[] = {V("objectGUID", guid), V("objectClass", "group"),
+				  V("member;range=0-9223372036854775807", "CN=a")};
+	const char *why;
+
+	(void)state;
+	assert_null(entry_from("CN=g,DC=x", v, 3, &entry_schema_ad, &why));
+	assert_string_equal(why, "member: the range cannot be read");
 }
 
 static void secrets_are_known_by_name(void **state)
@@ -403,6 +418,7 @@ int main(void)
 		cmocka_unit_test(an_entry_is_copied_and_classified),
 		cmocka_unit_test(caps_and_missing_ids_refuse_an_entry),
 		cmocka_unit_test(active_directory_has_its_own_ways),
+		cmocka_unit_test(a_range_that_cannot_be_refuses_the_entry),
 		cmocka_unit_test(secrets_are_known_by_name),
 		cmocka_unit_test(times_are_read),
 		cmocka_unit_test(accounts_of_active_directory),
