@@ -358,7 +358,7 @@ static void settle_link(struct task *t)
 {
 	if (t->link == LINK_CREATING && t->came_as != LINK_CREATING && !t->unknown) {
 		t->link = t->came_as;
-		task_remember_ms(t, "creating_ms", 0);
+		task_creating_over(t);
 	}
 	int64_t created = task_memory_ms(t, "created_ms");
 

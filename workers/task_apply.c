@@ -46,7 +46,7 @@ static void created(struct task *t, const struct target_op *op)
 	t->rid = mem_dup(t->account.rid);
 	t->link = op->enabled == TARGET_DISABLE ? LINK_DISABLED : LINK_ACTIVE;
 	t->came_as = t->link;
-	task_remember_ms(t, "creating_ms", 0);
+	task_creating_over(t);
 	task_remember_ms(t, "left_ms", 0);
 	task_remember_ms(t, "created_ms", t->now_unix_ms);
 	add_op_name(t, op->name);

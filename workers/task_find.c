@@ -26,6 +26,22 @@ static void plan_create(struct task *t)
 	task_plan(t);
 }
 
+static void begin_creating(struct task *t, task_next_fn next)
+{
+	CLEANUP(buf_cleanup) struct buf key = {0};
+
+	if (!join_value(t->desk->join, 0, t->snapshot, &key)) {
+		task_finish(t, &(struct task_end){
+				       .verdict = VERDICT_PARKED,
+				       .reason = "mandatory_missing",
+				       .detail = slice_of(join_rule(t->desk->join, 0)->local)});
+		return;
+	}
+	t->link = LINK_CREATING;
+	task_creating(t, key.p);
+	task_note(t, NOTE_CREATING, next);
+}
+
 static void none_found(struct task *t)
 {
 	int64_t wait = settle_left_ms(t);
@@ -43,10 +59,15 @@ static void none_found(struct task *t)
 						  .after_ms = wait});
 		return;
 	}
+	if (t->left && !t->looked) {
+		/* it may be there, and nobody can tell which it is */
+		task_finish(t, &(struct task_end){.verdict = VERDICT_PARKED, .reason = "no_key"});
+		return;
+	}
 	if (t->left || !t->desk->create) {
 		forget_link(t);
 		t->link = t->came_as = LINK_NONE;
-		task_remember_ms(t, "creating_ms", 0);
+		task_creating_over(t);
 		if (t->left)
 			task_done(t);
 		else
@@ -59,8 +80,7 @@ static void none_found(struct task *t)
 		return;
 	}
 	/* before a second POST the settle time begins anew */
-	task_remember_ms(t, "creating_ms", t->now_unix_ms);
-	task_note(t, NOTE_CREATING, plan_create);
+	begin_creating(t, plan_create);
 }
 
 /* ---- one was found ---- */
@@ -83,7 +103,7 @@ static void claim(struct task *t, struct target_account *account)
 	t->has_account = true;
 	free_cleanup(&t->rid);
 	t->rid = mem_dup(t->account.rid);
-	task_remember_ms(t, "creating_ms", 0);
+	task_creating_over(t);
 	t->came_as = t->link = t->account.enabled ? LINK_ACTIVE : LINK_DISABLED;
 	task_note(t, NOTE_CLAIM, task_plan);
 }
@@ -99,6 +119,38 @@ static void park_hit(struct task *t, const char *reason, const char *rid)
 	task_finish(t, &(struct task_end){.verdict = VERDICT_PARKED,
 					  .reason = reason,
 					  .detail = buf_slice(&detail)});
+}
+
+/* What the account of a creation under way was made with; NULL: there is none, or it was looked for. */
+static const char *made_with(const struct task *t)
+{
+	return t->came_as == LINK_CREATING && !t->looked_as_made ? task_creating_key(t) : NULL;
+}
+
+static bool key_of(struct task *t, size_t rule)
+{
+	const char *made = rule == 0 ? made_with(t) : NULL;
+
+	if (!made)
+		return t->snapshot && join_value(t->desk->join, rule, t->snapshot, &t->key);
+	buf_clear(&t->key);
+	buf_adds(&t->key, made);
+	return true;
+}
+
+/* After what the account was made with comes what the user is called now. */
+static size_t next_rule(struct task *t)
+{
+	CLEANUP(buf_cleanup) struct buf now = {0};
+	const char *made = t->rule == 0 ? made_with(t) : NULL;
+
+	if (!made)
+		return t->rule + 1;
+	t->looked_as_made = true;
+	return t->snapshot && join_value(t->desk->join, 0, t->snapshot, &now) &&
+			       strcmp(now.p, made) == 0
+		       ? 1
+		       : 0;
 }
 
 static void on_found(void *arg, struct exchange_job *job, struct exchange_outcome *o)
@@ -117,7 +169,7 @@ static void on_found(void *arg, struct exchange_job *job, struct exchange_outcom
 
 	switch (join_judge(t->desk->join, t->rule, &hits, &hit)) {
 	case JOIN_NONE:
-		task_find_from(t, t->rule + 1, t->alone);
+		task_find_from(t, next_rule(t), t->alone);
 		break;
 	case JOIN_LINK:
 		claim(t, &accounts[hit]);
@@ -142,7 +194,7 @@ void task_find_from(struct task *t, size_t rule, bool alone)
 {
 	size_t n = join_count(t->desk->join);
 
-	while (rule < n && !(t->snapshot && join_value(t->desk->join, rule, t->snapshot, &t->key)))
+	while (rule < n && !key_of(t, rule))
 		rule++;
 	t->alone = alone;
 	if (rule == n) {
@@ -151,6 +203,7 @@ void task_find_from(struct task *t, size_t rule, bool alone)
 		return;
 	}
 	t->rule = rule;
+	t->looked = true;
 	task_move(t, TASK_FINDING);
 	t->own = (struct target_op){.kind = TARGET_FIND,
 				    .name = "find",
@@ -173,23 +226,11 @@ static void look_first(struct task *t)
 
 void task_create_begin(struct task *t, bool alone)
 {
-	CLEANUP(buf_cleanup) struct buf key = {0};
-
 	t->alone = alone;
-	if (!join_value(t->desk->join, 0, t->snapshot, &key)) {
-		task_finish(t, &(struct task_end){
-				       .verdict = VERDICT_PARKED,
-				       .reason = "mandatory_missing",
-				       .detail = slice_of(join_rule(t->desk->join, 0)->local)});
-		return;
-	}
-	if (t->link == LINK_CREATING || !t->desk->create) {
+	if (t->link == LINK_CREATING || !t->desk->create)
 		task_find_from(t, 0, alone);
-		return;
-	}
-	t->link = LINK_CREATING;
-	task_remember_ms(t, "creating_ms", t->now_unix_ms);
-	task_note(t, NOTE_CREATING, look_first);
+	else
+		begin_creating(t, look_first);
 }
 
 /* ---- reading the linked account ---- */

@@ -21,7 +21,7 @@ void task_want(struct task *t, const char *op, const char *what)
 	t->wants_n++;
 }
 
-/* ---- the link's memory: {"created_ms", "creating_ms", "left_ms", "fields", "driver"} ---- */
+/* ---- the link's memory: {"created_ms", "creating_ms", "creating_key", "left_ms", "fields", "driver"} ---- */
 
 int64_t task_memory_ms(const struct task *t, const char *key)
 {
@@ -33,6 +33,24 @@ void task_remember_ms(struct task *t, const char *key, int64_t ms)
 	cJSON_DeleteItemFromObjectCaseSensitive(t->memory, key);
 	if (ms)
 		cJSON_AddNumberToObject(t->memory, key, (double)ms);
+}
+
+void task_creating(struct task *t, const char *key)
+{
+	task_creating_over(t);
+	task_remember_ms(t, "creating_ms", t->now_unix_ms);
+	cJSON_AddStringToObject(t->memory, "creating_key", key);
+}
+
+const char *task_creating_key(const struct task *t)
+{
+	return json_text(t->memory, "creating_key");
+}
+
+void task_creating_over(struct task *t)
+{
+	task_remember_ms(t, "creating_ms", 0);
+	cJSON_DeleteItemFromObjectCaseSensitive(t->memory, "creating_key");
 }
 
 const cJSON *task_driver_memory(struct task *t)

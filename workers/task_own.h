@@ -60,6 +60,7 @@ struct task {
 	enum task_note note;
 	int64_t note_sent_ms;
 	bool intent_noted, looked_again, gone_once;
+	bool looked, looked_as_made; /* a FIND was sent; one by task_creating_key */
 	unsigned rereads;
 
 	/* what came of it */
@@ -111,6 +112,11 @@ void task_want(struct task *t, const char *op, const char *what);
 int64_t task_memory_ms(const struct task *t, const char *key);	    /* 0: absent */
 void task_remember_ms(struct task *t, const char *key, int64_t ms); /* 0: forget */
 void task_remember(struct task *t, const cJSON *driver_part);	    /* merge; null removes */
+/* A creation begins with this value of the first rule's key. Its outcome may stay unknown, and by then the directory may have
+ * renamed the user, or forgotten who left: the account is looked for by what it was made with. */
+void task_creating(struct task *t, const char *key);
+const char *task_creating_key(const struct task *t); /* NULL: none */
+void task_creating_over(struct task *t);
 const cJSON *task_driver_memory(struct task *t);
 /* Fields that had a value when the document was last applied whole. known: the mask fits today's mapping. */
 void task_fields_store(struct task *t);
