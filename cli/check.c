@@ -9,7 +9,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int run_check(const struct cli *cli, const char *program, const char *name)
+/* mode: --check or -t. */
+static int run_program(const struct cli *cli, const char *program, const char *mode,
+		       const char *name)
 {
 	CLEANUP(free_cleanup) char *path = cli_program(program);
 	pid_t pid;
@@ -22,7 +24,7 @@ static int run_check(const struct cli *cli, const char *program, const char *nam
 		return 1;
 	}
 	if (pid == 0) {
-		execlp(path, program, "--config", cli->config, "--check", name, (char *)NULL);
+		execlp(path, program, "--config", cli->config, mode, name, (char *)NULL);
 		fprintf(stderr, "dirpipe: cannot run %s: %s\n", path, strerror(errno));
 		_exit(EXIT_UNAVAILABLE_);
 	}
@@ -33,19 +35,35 @@ static int run_check(const struct cli *cli, const char *program, const char *nam
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-static int check_all(const struct cli *cli, const struct conf *conf, const char *sections,
-		     const char *program)
+static const char *program_of(const char *sections)
 {
+	return strcmp(sections, "sources") == 0 ? "dirpipe-collector" : "dirpipe-worker";
+}
+
+static int run_all(const struct cli *cli, const struct conf *conf, const char *sections,
+		   const char *mode)
+{
+	const char *program = program_of(sections);
+	bool titles = !cli->quiet && strcmp(mode, "--check") == 0;
 	const struct conf_node *root = conf_root(conf);
 	const char *name;
 	int worst = 0;
 
 	for (size_t i = 0; conf_at(root, sections, i, &name); i++) {
-		int rc = run_check(cli, program, name);
+		if (titles)
+			printf("%.*s %s\n", (int)strlen(sections) - 1, sections, name);
+		int rc = run_program(cli, program, mode, name);
 
 		worst = rc > worst ? rc : worst;
 	}
 	return worst;
+}
+
+int cli_test_programs(const struct cli *cli, const struct conf *conf)
+{
+	int rc = run_all(cli, conf, "sources", "-t"), other = run_all(cli, conf, "targets", "-t");
+
+	return other > rc ? other : rc;
 }
 
 int cli_check(const struct cli *cli, int argc, char **argv)
@@ -61,15 +79,16 @@ int cli_check(const struct cli *cli, int argc, char **argv)
 	if (!conf)
 		return EXIT_CONFIG_;
 	if (argc == 0) {
-		rc = check_all(cli, conf, "sources", "dirpipe-collector");
-		other = check_all(cli, conf, "targets", "dirpipe-worker");
+		rc = run_all(cli, conf, "sources", "--check");
+		other = run_all(cli, conf, "targets", "--check");
 		rc = other > rc ? other : rc;
 	} else if (!conf_named(conf_root(conf), source ? "sources" : "targets", argv[1])) {
 		fprintf(stderr, "dirpipe: there is no %s named %s in %s\n", argv[0], argv[1],
 			cli->config);
 		rc = EXIT_USAGE_;
 	} else {
-		rc = run_check(cli, source ? "dirpipe-collector" : "dirpipe-worker", argv[1]);
+		rc = run_program(cli, program_of(source ? "sources" : "targets"), "--check",
+				 argv[1]);
 	}
 	conf_free(conf);
 	return rc;

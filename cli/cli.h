@@ -28,6 +28,10 @@ int cli_usage(const char *usage);
  * too, which an operator's shell often may not. Owned by the caller. */
 struct conf *cli_conf(const struct cli *cli, bool secrets) MUST_CHECK;
 
+/* What only the programs know (drivers, mappings, filters): each tests the configuration of its part and says what is wrong on
+ * stderr. 0, or the worst exit code. */
+int cli_test_programs(const struct cli *cli, const struct conf *conf);
+
 /* Path of a sister program: beside this one, else found by $PATH. Owned by the caller. */
 char *cli_program(const char *name) MUST_CHECK;
 

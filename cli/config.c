@@ -62,6 +62,7 @@ int cli_config(const struct cli *cli, int argc, char **argv)
 {
 	static const char usage[] = "config check | show | explain KEY";
 	struct conf *conf;
+	int rc = 0;
 
 	if (argc == 2 && strcmp(argv[0], "explain") == 0)
 		return explain(argv[1]);
@@ -75,9 +76,11 @@ int cli_config(const struct cli *cli, int argc, char **argv)
 
 		conf_show(conf, &text);
 		fputs(text.p ? text.p : "", stdout);
-	} else if (!cli->quiet) {
-		printf("%s: good\n", cli->config);
+	} else {
+		rc = cli_test_programs(cli, conf);
+		if (rc == 0 && !cli->quiet)
+			printf("%s: good\n", cli->config);
 	}
 	conf_free(conf);
-	return 0;
+	return rc;
 }

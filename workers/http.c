@@ -22,6 +22,7 @@ struct call {
 	void *arg;
 	int64_t started_ms, deadline_ms;
 	bool too_large;
+	char why[CURL_ERROR_SIZE]; /* in curl's words, with the host; "" where it has none */
 };
 
 struct watch {
@@ -208,6 +209,7 @@ static void call_options(struct call *c)
 	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, take_header);
 	curl_easy_setopt(e, CURLOPT_HEADERDATA, c);
 	curl_easy_setopt(e, CURLOPT_PRIVATE, c);
+	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, c->why);
 }
 
 static struct call *call_take(struct http *h)
@@ -270,6 +272,7 @@ static void call_fill(struct call *c, const struct http_request *r)
 	CURL *e = c->easy;
 
 	c->too_large = false;
+	c->why[0] = '\0';
 	c->body_at = 0;
 	buf_clear(&c->url);
 	buf_clear(&c->body);
@@ -448,8 +451,9 @@ static void call_finish(struct call *c, CURLcode code)
 	if (r.failure == HTTP_ANSWERED)
 		curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &r.status);
 	else
-		snprintf(r.error, sizeof(r.error), "%s",
+		snprintf(r.error, sizeof(r.error), "%.159s",
 			 c->too_large ? "the answer is larger than allowed"
+			 : c->why[0]  ? c->why
 				      : curl_easy_strerror(code));
 	r.headers = buf_slice(&c->answer_headers);
 	r.body = buf_slice(&c->answer);

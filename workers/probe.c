@@ -58,7 +58,7 @@ static const char *no_answer(int rc, const char *why, const struct http_response
 			     struct buf *text)
 {
 	if (rc < 0)
-		buf_addf(text, "no token: %s", why ? why : "");
+		buf_addf(text, "no token (%s)", why ? why : ""); /* "token:" would be redacted */
 	else if (r->failure != HTTP_ANSWERED)
 		buf_addf(text, "%s", r->error);
 	else if (r->status == 401)

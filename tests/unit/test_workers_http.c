@@ -14,7 +14,7 @@ struct got {
 	enum http_failure failure;
 	bool sent;
 	long status;
-	char body[256], header[64];
+	char body[256], header[64], error[160];
 	size_t body_n;
 	int64_t took_ms;
 };
@@ -78,6 +78,7 @@ static void on_answer(void *arg, const struct http_response *r)
 	g->done = true;
 	g->calls++;
 	g->failure = r->failure;
+	snprintf(g->error, sizeof(g->error), "%s", r->error);
 	g->sent = r->sent;
 	g->status = r->status;
 	g->body_n = r->body.n;
@@ -183,6 +184,7 @@ static void nobody_there(void **state)
 	http_send(http, &r, on_answer, &g);
 	assert_true(web_until(loop, &g.done, 5000));
 	assert_int_equal(g.failure, HTTP_REFUSED);
+	assert_non_null(strstr(g.error, "127.0.0.1")); /* it says where */
 	assert_false(g.sent);
 }
 
@@ -204,7 +206,7 @@ static void a_post_is_sent_once(void **state)
 	assert_true(g.sent);
 	assert_int_equal(posts, 1);
 	ask(HTTP_GET, "/close", NULL, 2000);
-	g = ask(HTTP_POST, "/echo", "x", 2000);
+	ask(HTTP_POST, "/echo", "x", 2000);
 	assert_int_equal(posts, 2);
 }
 
