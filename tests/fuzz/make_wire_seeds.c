@@ -54,7 +54,7 @@ int main(int argc, char **argv)
 {
 	if (argc != 2)
 		return EXIT_FAILURE;
-	for (uint8_t verb = 1; verb < WIRE_VERB_END; verb++) {
+	for (uint8_t verb = 1; verb < (uint8_t)WIRE_VERB_END; verb++) {
 		struct buf CLEANUP(buf_cleanup) body = {0};
 
 		sample_seed = verb;

@@ -11,7 +11,7 @@ static void appends_and_stays_terminated(void **state)
 	char expected[2001];
 
 	(void)state;
-	for (int i = 0; i < 1000; i++) {
+	for (size_t i = 0; i < 1000; i++) {
 		buf_addc(&b, (char)('a' + i % 26));
 		buf_add(&b, "-", 1);
 		expected[2 * i] = (char)('a' + i % 26);

@@ -133,7 +133,7 @@ static int decode_exactly(uint8_t verb, const char *p, size_t n)
 static void round_trip_of_every_verb(void **state)
 {
 	(void)state;
-	for (uint8_t verb = 1; verb < WIRE_VERB_END; verb++)
+	for (uint8_t verb = 1; verb < (uint8_t)WIRE_VERB_END; verb++)
 		for (int i = 0; i < SAMPLES; i++) {
 			struct buf CLEANUP(buf_cleanup) b = {0};
 
@@ -147,7 +147,7 @@ static void round_trip_of_every_verb(void **state)
 static void every_truncation_is_refused(void **state)
 {
 	(void)state;
-	for (uint8_t verb = 1; verb < WIRE_VERB_END; verb++)
+	for (uint8_t verb = 1; verb < (uint8_t)WIRE_VERB_END; verb++)
 		for (int i = 0; i < SAMPLES / 4; i++) {
 			struct buf CLEANUP(buf_cleanup) b = {0};
 
@@ -167,7 +167,7 @@ static void lying_numbers_do_no_harm(void **state)
 	static const uint32_t lies[] = {0xffffffff, 0x7fffffff, 0x80000000, 0x01000001, 1025, 0};
 
 	(void)state;
-	for (uint8_t verb = 1; verb < WIRE_VERB_END; verb++) {
+	for (uint8_t verb = 1; verb < (uint8_t)WIRE_VERB_END; verb++) {
 		struct buf CLEANUP(buf_cleanup) b = {0};
 
 		encode_sample(verb, &b);
@@ -379,11 +379,11 @@ static void everything_has_a_name(void **state)
 	assert_string_equal(wire_verb_name(WIRE_VERB_error), "error");
 	assert_string_equal(wire_verb_name(0), "?");
 	assert_string_equal(wire_verb_name(WIRE_VERB_END), "?");
-	for (uint8_t i = 0; i < VERDICTS; i++)
+	for (uint8_t i = 0; i < (uint8_t)VERDICTS; i++)
 		assert_true(wire_verdict_name(i) != NULL && *wire_verdict_name(i) != '?');
 	assert_string_equal(wire_verdict_name(VERDICT_DOWN), "down");
 	assert_string_equal(wire_verdict_name(VERDICTS), "?");
-	for (uint8_t i = 0; i < LINK_STATES; i++)
+	for (uint8_t i = 0; i < (uint8_t)LINK_STATES; i++)
 		assert_true(link_state_name(i) != NULL && *link_state_name(i) != '?');
 	assert_string_equal(link_state_name(LINK_UNMANAGED), "unmanaged");
 	assert_string_equal(link_state_name(255), "?");

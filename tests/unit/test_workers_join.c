@@ -100,7 +100,7 @@ static void judgement(void **state)
 
 		for (const char *p = rows[i].hits; *p; p++) {
 			struct target_account *a = target_answer_add(&answer);
-			char value[2] = {*p == '!' ? 'a' : *p, '\0'};
+			char value[2] = {(char)(*p == '!' ? 'a' : *p), '\0'};
 
 			a->json = cJSON_CreateObject();
 			cJSON_AddStringToObject(a->json, "k", value);

@@ -296,7 +296,7 @@ static void unpad(const char *p, size_t n, struct buf *out)
 	struct buf b = {0};
 
 	for (size_t i = 0; i < n; i++)
-		buf_addc(&b, p[i] == '-' ? '+' : p[i] == '_' ? '/' : p[i]);
+		buf_addc(&b, (char)(p[i] == '-' ? '+' : p[i] == '_' ? '/' : p[i]));
 	while (b.n % 4)
 		buf_addc(&b, '=');
 	assert_int_equal(buf_add_unbase64(out, buf_slice(&b)), 0);
