@@ -18,25 +18,26 @@ static bool left_for_good(const struct task *t)
 	return d->delete_after_ms == 0 || (left && t->now_unix_ms >= left + d->delete_after_ms);
 }
 
-static const char *stage(const struct task *t)
+static const char *stage(const struct task *t, bool enabled)
 {
 	if (!t->left)
-		return t->enabled ? "enabled" : "disabled";
+		return enabled ? "enabled" : "disabled";
 	return t->desk->leave == TASK_LEAVE_UNLINK ? "unlinked"
 	       : t->leave_delete		   ? "deleted"
 						   : "left";
 }
 
-static void fingerprint(struct task *t)
+static struct fp fingerprint(const struct task *t, bool enabled)
 {
 	CLEANUP(buf_cleanup) struct buf text = {0};
 
-	buf_addf(&text, "%s\n%s\n%s\n", t->desk->driver->name, t->desk->driver->version, stage(t));
+	buf_addf(&text, "%s\n%s\n%s\n", t->desk->driver->name, t->desk->driver->version,
+		 stage(t, enabled));
 	buf_add(&text, t->desk->options.b, sizeof(t->desk->options.b));
 	for (size_t i = 0; !t->left && i < t->refs_n; i++)
 		buf_addf(&text, "%s=%s\n", t->refs[i].name, t->refs[i].rid);
 	json_canonical(t->document, &text);
-	t->wanted = fp_of(buf_slice(&text));
+	return fp_of(buf_slice(&text));
 }
 
 static bool make_document(struct task *t)
@@ -96,6 +97,23 @@ static void look_again(struct task *t, int64_t unix_ms)
 		t->look_again_unix_ms = unix_ms;
 }
 
+static void hold_disable(struct task *t)
+{
+	task_want(t, "disable", NULL);
+	task_apply_next(t);
+}
+
+/* Only the switch differs from what was applied, and nobody permits it: nothing is sent until somebody does. */
+static bool waits_for_permit(const struct task *t)
+{
+	if (t->left || t->enabled || t->verify || t->link != LINK_ACTIVE || !*t->rid ||
+	    task_permitted(t, "disable", NULL))
+		return false;
+	struct fp enabled = fingerprint(t, true);
+
+	return fp_equal(&t->applied, &enabled);
+}
+
 void task_decide(struct task *t)
 {
 	int64_t left = task_memory_ms(t, "left_ms");
@@ -104,7 +122,7 @@ void task_decide(struct task *t)
 	t->leave_delete = t->left && left_for_good(t);
 	if (!make_document(t))
 		return;
-	fingerprint(t);
+	t->wanted = fingerprint(t, t->enabled);
 	if (t->left && left && t->desk->leave == TASK_LEAVE_DELETE && !t->leave_delete)
 		look_again(t, left + t->desk->delete_after_ms);
 	/* an operator's unlink stands until a person links again; ours ends with the return */
@@ -114,6 +132,8 @@ void task_decide(struct task *t)
 		task_done(t);
 	else if (t->left)
 		decide_left(t);
+	else if (waits_for_permit(t))
+		hold_disable(t);
 	else
 		decide_in(t);
 }

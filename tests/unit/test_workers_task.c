@@ -1057,6 +1057,33 @@ static void nothing_destructive_without_a_permit(void **state)
 	assert_int_equal(broker.last.link_state, LINK_ACTIVE);
 }
 
+/* Nothing but the switch changed: what the target holds is what it shall hold until somebody permits. */
+static void a_disabling_that_waits_costs_no_request(void **state)
+{
+	struct wire_task t;
+
+	(void)state;
+	created();
+	t = task_for(1, snapshot(1, "\"Tal\"", true, FULL));
+	link_on(&t);
+	run(t);
+	happened("UPDATE done");
+	t = task_for(1, snapshot(1, "\"Tal\"", false, FULL));
+	link_on(&t);
+	run(t);
+	happened("done");
+	assert_true(wants("disable"));
+	assert_true(fp_is_none(&broker.last.applied));
+	assert_int_equal(broker.last.link_state, LINK_ACTIVE);
+	t = task_for(1, snapshot(1, "\"Tal\"", false, FULL));
+	link_on(&t);
+	t.permits = permit("disable");
+	run(t);
+	happened("READ UPDATE done");
+	assert_int_equal(broker.last.link_state, LINK_DISABLED);
+	assert_false(json_true(account_of("r1"), "enabled", true));
+}
+
 static void mass_clearing_is_held(void **state)
 {
 	struct wire_task t;
@@ -1349,6 +1376,7 @@ int main(void)
 		TEST(a_lost_account_is_made_anew),
 		TEST(changed_meanwhile_is_read_again),
 		TEST(nothing_destructive_without_a_permit),
+		TEST(a_disabling_that_waits_costs_no_request),
 		TEST(mass_clearing_is_held),
 		TEST(leaving_disables_then_deletes),
 		TEST(unlinking_touches_nothing),
