@@ -6,12 +6,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A new session says again what it holds. */
+void collectors_forget_holds(struct source_view *v)
+{
+	while (v->holds) {
+		struct hold *h = v->holds;
+
+		v->holds = h->next;
+		free(h->name);
+		free(h);
+	}
+}
+
 static void view_session(struct source_view *v, const struct peer *p, const struct wire_hello *h)
 {
 	v->peer = p->number;
 	v->session = p->session;
 	v->clock_off_ms = h->clock_unix_ms ? clock_unix_ms() - h->clock_unix_ms : INT64_MIN;
 	session_remember(&v->driver, h->driver);
+	collectors_forget_holds(v);
 }
 
 /* One collector serves a source; a second stands by. Whether the first is still there is asked of the connection: a

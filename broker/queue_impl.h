@@ -192,6 +192,7 @@ struct hold {
 	char *name;
 	uint8_t kind;
 	bool confirmed;
+	bool said; /* by the session that is open */
 	uint64_t was, now;
 	int64_t since_ms;
 };

@@ -47,6 +47,8 @@ uint64_t queue_hello(struct queue *q, struct queue_page *page, unsigned source, 
 	s->peer = peer;
 	s->connected = true;
 	s->caught_up = false;
+	for (size_t i = 0; i < s->holds_n; i++)
+		s->holds[i].said = false;
 	session_put(q, s);
 	return s->session;
 }
@@ -178,6 +180,41 @@ static void publish_user(struct queue *q, const struct wire_user *w, struct publ
 		publish_at(q, i, t, p);
 }
 
+/* ---- what is held ---- */
+
+static void hold_effect(struct queue *q, const struct source *s, const struct hold *h, bool put)
+{
+	struct queue_effect *f = page_effect(q, put ? QUEUE_PUT_GUARD : QUEUE_DEL_GUARD);
+	CLEANUP(buf_cleanup) struct buf b = {0};
+
+	f->source = (uint16_t)(s - q->sources);
+	buf_addf(&b, "hold:%u:%s", h->kind, h->name);
+	f->field = page_text(q, &b);
+	if (!put)
+		return;
+	buf_addf(&b,
+		 "{\"was\":%" PRIu64 ",\"now\":%" PRIu64 ",\"since\":%" PRId64 ",\"confirmed\":%s}",
+		 h->was, h->now, h->since_ms, h->confirmed ? "true" : "false");
+	f->detail = page_text(q, &b);
+}
+
+static void hold_end(struct queue *q, struct source *s, struct hold *h)
+{
+	hold_effect(q, s, h, false);
+	free(h->name);
+	*h = s->holds[--s->holds_n];
+}
+
+/* Who has caught up has said again what is held. The rest recovered while nobody looked, and a word that was given for it must
+ * not count for another day. */
+static void holds_recovered(struct queue *q, struct source *s)
+{
+	for (size_t i = s->holds_n; i-- > 0;) {
+		if (!s->holds[i].said)
+			hold_end(q, s, &s->holds[i]);
+	}
+}
+
 /* ---- a batch ---- */
 
 static void batch_take(struct queue *q, struct source *s, const struct wire_publish *p,
@@ -194,6 +231,8 @@ static void batch_take(struct queue *q, struct source *s, const struct wire_publ
 	while (wire_next_user(&users, &user))
 		publish_user(q, &user, &published);
 	s->batch = p->batch;
+	if (p->caught_up && !s->caught_up)
+		holds_recovered(q, s);
 	s->caught_up |= p->caught_up != 0;
 	session_put(q, s);
 	if (p->has_cursor) {
@@ -252,29 +291,6 @@ static struct hold *hold_add(struct source *s, uint8_t kind, struct slice name)
 	return h;
 }
 
-static void hold_effect(struct queue *q, const struct source *s, const struct hold *h, bool put)
-{
-	struct queue_effect *f = page_effect(q, put ? QUEUE_PUT_GUARD : QUEUE_DEL_GUARD);
-	CLEANUP(buf_cleanup) struct buf b = {0};
-
-	f->source = (uint16_t)(s - q->sources);
-	buf_addf(&b, "hold:%u:%s", h->kind, h->name);
-	f->field = page_text(q, &b);
-	if (!put)
-		return;
-	buf_addf(&b,
-		 "{\"was\":%" PRIu64 ",\"now\":%" PRIu64 ",\"since\":%" PRId64 ",\"confirmed\":%s}",
-		 h->was, h->now, h->since_ms, h->confirmed ? "true" : "false");
-	f->detail = page_text(q, &b);
-}
-
-static void hold_end(struct queue *q, struct source *s, struct hold *h)
-{
-	hold_effect(q, s, h, false);
-	free(h->name);
-	*h = s->holds[--s->holds_n];
-}
-
 static void confirm(struct queue *q, const struct source *s, const struct hold *h)
 {
 	struct queue_answer *a;
@@ -309,6 +325,7 @@ void queue_hold(struct queue *q, struct queue_page *page, unsigned source,
 	/* The word was given for what it was then; fewer still need another one. */
 	if (w->now < h->now)
 		h->confirmed = false;
+	h->said = true;
 	h->was = w->was;
 	h->now = w->now;
 	hold_effect(q, s, h, true);

@@ -424,13 +424,7 @@ struct session *session_new(struct loop *loop, const struct session_conf *conf, 
 
 static void view_free(struct source_view *v)
 {
-	struct hold *next;
-
-	for (struct hold *h = v->holds; h; h = next) {
-		next = h->next;
-		free(h->name);
-		free(h);
-	}
+	collectors_forget_holds(v);
 	free(v->server);
 	free(v->error);
 	free(v->driver);

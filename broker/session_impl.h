@@ -117,6 +117,7 @@ void session_remember(char **at, struct slice text);
 /* collectors.c, workers.c: false: not a verb of this kind of peer. */
 void collectors_hello(struct session *s, const struct bus_message *m);
 bool collectors_frame(struct session *s, const struct bus_message *m, struct peer *p);
+void collectors_forget_holds(struct source_view *v);
 void workers_ready(struct session *s, const struct bus_message *m);
 /* The configuration that counts for the target from now on. */
 void workers_config(struct session *s, unsigned target, const struct fp *config);

@@ -270,8 +270,7 @@ static void after_a_lost_tail_what_is_published_is_verified_until_caught_up(void
 	assert_null(effect(f, QUEUE_PUT_USER));
 }
 
-static void
-after_an_emptied_store_all_are_verified_and_held(void **state)
+static void after_an_emptied_store_all_are_verified_and_held(void **state)
 {
 	struct fixture *f = *state;
 
@@ -331,6 +330,37 @@ static void a_hold_waits_for_a_word(void **state)
 	assert_non_null(effect(f, QUEUE_DEL_GUARD));
 }
 
+static void say_hold(struct fixture *f, const char *name)
+{
+	const struct wire_hold h = {
+		.session = f->session, .active = 1, .name = slice_of(name), .was = 100, .now = 10};
+
+	begin(f);
+	queue_hold(f->q, &f->page, f->source, &h);
+	end(f);
+}
+
+/* A group that recovered while its collector was away is not held for ever, and the word given for it is spent. */
+static void what_a_new_session_does_not_hold_is_held_no_more(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+
+	say_hold(f, "staff");
+	say_hold(f, "team");
+	begin(f);
+	assert_int_equal(queue_confirm(f->q, &f->page, f->source, 0, SLICE("staff")), 0);
+	end(f);
+	hello(f);
+	say_hold(f, "team");
+	catch_up(f);
+	assert_true(slice_is(effect(f, QUEUE_DEL_GUARD)->field, "hold:0:staff"));
+	begin(f);
+	assert_int_equal(queue_confirm(f->q, &f->page, f->source, 0, SLICE("team")), 0);
+	end(f);
+	say_hold(f, "staff");
+	assert_null(answer(f, WIRE_VERB_confirm));
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -353,6 +383,7 @@ int main(void)
 		T(after_an_emptied_store_all_are_verified_and_held),
 		T(a_rid_survives_a_load),
 		T(a_hold_waits_for_a_word),
+		T(what_a_new_session_does_not_hold_is_held_no_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
