@@ -264,17 +264,18 @@ MANY = {"count": 1000, "percent": 100, "most": 1000, "settle": "200ms"}  # a gua
 
 
 class Spine:
-    """guard: of the targets. groups: names of watched groups; who is in one of them is in scope wherever they stand. targets: more
-    of each target's section. more: of the source's section."""
+    """connect: where collectors and workers find the broker, if that is not its own endpoint. guard: of the targets. groups: names of
+    watched groups; who is in one of them is in scope wherever they stand. targets: more of each target's section. more: of the
+    source's section."""
 
-    def __init__(self, directory, folder, driver=None, guard=MANY, groups=(), targets=None, broker=None, **more):
+    def __init__(self, directory, folder, driver=None, guard=MANY, groups=(), targets=None, broker=None, connect=None, **more):
         self.d, self.folder = directory, pathlib.Path(folder)
         self.scim = ScimSim(self.folder / "scim")
         self.graph = GraphSim(self.folder / "graph")
         self.services = {"app": self.scim, "m365": self.graph}
         self.groups = {name: directory.group(name) for name in groups}
         self.driver, self.guard, self.more = driver or directory.driver, guard, more
-        self.target_options, self.broker = targets or {}, broker or {}
+        self.target_options, self.broker, self.connect = targets or {}, broker or {}, connect
         self.known = {}  # everybody who ever was in scope
         self.pipeline = None
 
@@ -283,6 +284,9 @@ class Spine:
             for service in self.services.values():
                 stack.enter_context(service)
             self.pipeline = Pipeline(self.folder / "dirpipe", {"corp": self.source()}, self.targets(), broker=self.broker)
+            if self.connect:
+                self.pipeline.conf["connect"]["endpoint"] = self.connect
+                self.pipeline.write()
             stack.enter_context(self.pipeline)
             self.stack = stack.pop_all()
         return self
