@@ -236,6 +236,18 @@ static void known_frame(struct session *s, const struct bus_message *m, struct p
 		session_refuse(s, m, "not this peer's part");
 }
 
+static void bad_frame(struct session *s, int rc, const struct bus_message *m)
+{
+	CLEANUP(buf_cleanup) struct buf why = {0};
+
+	if (rc == -EPROTONOSUPPORT)
+		buf_addf(&why, "version %u of the protocol: this broker speaks %d",
+			 m->header.version, WIRE_VERSION);
+	else
+		buf_adds(&why, "malformed");
+	session_malformed(s, m, 0, why.p);
+}
+
 static void frame(void *arg, int rc, const struct bus_message *m)
 {
 	struct session *s = arg;
@@ -243,9 +255,7 @@ static void frame(void *arg, int rc, const struct bus_message *m)
 	const char *no;
 
 	if (rc < 0) {
-		session_malformed(s, m, 0,
-				  rc == -EPROTONOSUPPORT ? "another version of the protocol"
-							 : "malformed");
+		bad_frame(s, rc, m);
 		return;
 	}
 	no = role_refusal(m);

@@ -294,6 +294,11 @@ static void received(void *arg, int rc, const struct bus_message *m)
 {
 	struct publish *p = arg;
 
+	if (rc == -EPROTONOSUPPORT) {
+		log_msg(LOG_ERROR_, "DP-1109", "the broker speaks version %u, this collector %d",
+			m->header.version, WIRE_VERSION);
+		return;
+	}
 	if (rc != 0) {
 		log_msg(LOG_WARN_, "DP-1108", "a malformed message came from the broker (%d)", rc);
 		return;

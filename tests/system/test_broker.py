@@ -13,7 +13,8 @@ import urllib.request
 import pytest
 import zmq
 
-from brokerpeers import Broker, Collector, Peer, Redis, Worker, drive, wait
+from brokerpeers import Broker, Collector, Peer, Redis, Worker, drive, header, wait
+from fakebroker import VERSION, encode
 from pipeline import Secret, free_port
 from sims import build_dir
 
@@ -253,6 +254,15 @@ def hears(peer, verb, seconds=10):
             return message[1]
         peer.socket.poll(20)
     return None
+
+
+def test_another_version_is_refused_by_number(broker):
+    peer = Peer(broker.endpoint)
+    head = header("hello")
+    peer.socket.send_multipart([head[:2] + bytes([VERSION + 1]) + head[3:], encode("hello", {"source": "corp"})])
+    reason = hears(peer, "error")["reason"].decode()
+    assert f"version {VERSION + 1} " in reason and reason.endswith(f" {VERSION}")
+    peer.close()
 
 
 def test_tcp_needs_a_key_with_the_role(redis):
