@@ -28,6 +28,9 @@ enum conf_type {
 	CONF_TYPES
 };
 
+/* More are a configuration error: the queue counts sources and targets, the collector targets and watched groups. */
+enum { CONF_SOURCES_MAX = 32, CONF_TARGETS_MAX = 256, CONF_GROUPS_MAX = 1024 };
+
 struct conf_key {
 	const char *path; /* "targets.*.http.timeout" */
 	enum conf_type type;

@@ -177,6 +177,13 @@ static void check_uris(const struct scope *s, bool starttls, bool simple)
 	}
 }
 
+static void check_count(const struct conf_node *list, const char *name, size_t most,
+			struct conf_errors *errors)
+{
+	if (list->n > most)
+		conf_fail(errors, list->items[most]->at, name, "there may be %zu at most", most);
+}
+
 static void check_source(const struct scope *s)
 {
 	const struct conf_node *groups = part_at(s->section, "groups", CONF_SEQUENCE);
@@ -187,6 +194,7 @@ static void check_source(const struct scope *s)
 	bool simple;
 
 	check_groups_unique(s, groups);
+	check_count(groups, "groups", CONF_GROUPS_MAX, s->errors);
 	for (size_t i = 0; i < routes->n; i++)
 		if (routes->items[i]->kind == CONF_MAPPING)
 			check_route(s, routes->items[i], i);
@@ -312,6 +320,8 @@ void conf_check_relations(struct conf_node *root, struct conf_errors *errors)
 {
 	check_broker(part_at(root, "broker", CONF_MAPPING), errors);
 	check_connect(part_at(root, "connect", CONF_MAPPING), errors);
+	check_count(part_at(root, "sources", CONF_MAPPING), "sources", CONF_SOURCES_MAX, errors);
+	check_count(part_at(root, "targets", CONF_MAPPING), "targets", CONF_TARGETS_MAX, errors);
 	each_named(root, "sources", check_source, errors);
 	each_named(root, "targets", check_target, errors);
 }

@@ -315,6 +315,39 @@ static bool has_line(const char *text, const char *start)
 	return false;
 }
 
+/* n sections of one kind; the errors in *ret. */
+static bool many_load(const char *kind, const char *section, int n, struct buf *ret)
+{
+	CLEANUP(buf_cleanup) struct buf yaml = {0};
+	struct conf *c;
+
+	buf_addf(&yaml, "%s:\n", kind);
+	for (int i = 0; i < n; i++)
+		buf_addf(&yaml, "  n%d: %s\n", i, section);
+	buf_clear(ret);
+	c = load_text(yaml.p, ret);
+	conf_free(c);
+	return c != NULL;
+}
+
+static void more_than_the_programs_count_is_refused(void **state)
+{
+	static const char source[] = "{driver: poll, uris: ['ldaps://h'], base_dn: x, users: "
+				     "{attributes: [a]}, bind: {dn: x, password: !file DIR/good}}";
+	static const char target[] = "{driver: scim, url: 'https://a', auth: {method: bearer, "
+				     "token: !file DIR/good}, mapping: {a: b}}";
+	CLEANUP(buf_cleanup) struct buf errors = {0};
+
+	(void)state;
+	assert_true(many_load("sources", source, CONF_SOURCES_MAX, &errors));
+	assert_false(many_load("sources", source, CONF_SOURCES_MAX + 1, &errors));
+	assert_non_null(strstr(errors.p, "c.yaml:34:"));
+	assert_non_null(strstr(errors.p, ": sources: there may be 32 at most"));
+	assert_true(many_load("targets", target, CONF_TARGETS_MAX, &errors));
+	assert_false(many_load("targets", target, CONF_TARGETS_MAX + 1, &errors));
+	assert_non_null(strstr(errors.p, "targets: there may be 256 at most"));
+}
+
 static void bad_inputs_are_refused_with_their_place(void **state)
 {
 	size_t failed = 0;
@@ -837,6 +870,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bad_inputs_are_refused_with_their_place),
+		cmocka_unit_test(more_than_the_programs_count_is_refused),
 		cmocka_unit_test(unreadable_files_are_refused),
 		cmocka_unit_test(errors_have_an_end),
 		cmocka_unit_test(values_and_defaults),
