@@ -1,5 +1,6 @@
 #include "diff.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -46,21 +47,38 @@ static size_t cost(const struct item *i)
 	return i->n + sizeof(*i);
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 static void item_free(struct diff *d, struct item *i)
 {
 	d->bytes -= cost(i);
 	objects_at(d->objects, i->object)->flags &= (uint16_t)~OBJECT_QUEUED;
 	HASH_DELETE(hh, d->by_object, i);
 	TAILQ_REMOVE(&d->queue, i, entry);
+	assert(TAILQ_FIRST(&d->queue) != i);
 	free(i->record);
 	free(i);
 }
 
-void diff_drop(struct diff *d, uint32_t object)
+// NOLINTNEXTLINE(readability-function-size): uthash
+static struct item *find(const struct diff *d, uint32_t object)
 {
 	struct item *i;
 
 	HASH_FIND(hh, d->by_object, &object, sizeof(object), i);
+	return i;
+}
+
+// NOLINTNEXTLINE(readability-function-size): uthash
+static void add(struct diff *d, struct item *i)
+{
+	HASH_ADD(hh, d->by_object, object, sizeof(i->object), i);
+	TAILQ_INSERT_TAIL(&d->queue, i, entry);
+}
+
+void diff_drop(struct diff *d, uint32_t object)
+{
+	struct item *i = find(d, object);
+
 	if (i != NULL)
 		item_free(d, i);
 }
@@ -99,7 +117,7 @@ enum diff_outcome diff_offer(struct diff *d, uint32_t object, const struct fp *f
 	struct item *i = NULL;
 
 	if (o->flags & OBJECT_QUEUED)
-		HASH_FIND(hh, d->by_object, &object, sizeof(object), i);
+		i = find(d, object);
 	if (trust && o->fp == newest) {
 		if (i != NULL)
 			item_free(d, i);
@@ -117,8 +135,7 @@ enum diff_outcome diff_offer(struct diff *d, uint32_t object, const struct fp *f
 	i->number = ++d->last;
 	fill(d, i, newest, record);
 	o->flags |= OBJECT_QUEUED;
-	HASH_ADD(hh, d->by_object, object, sizeof(object), i);
-	TAILQ_INSERT_TAIL(&d->queue, i, entry);
+	add(d, i);
 	return DIFF_QUEUED;
 }
 

@@ -1,90 +1,22 @@
-#include "directory_conf.h"
+#include "directory_impl.h"
 
 #include "clock.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <uthash.h>
 
 enum {
 	MESSAGES_A_TURN = 64,
 	BACKOFF_FIRST_MS = 200,
 	BACKOFF_CAP_MS = 30 * 1000,
-	DENIED_TRIES = 3,
 	DENIED_FIRST_MS = 5 * 1000,
 	DENIED_WINDOW_MS = 30 * 60 * 1000,
 	DENIED_PAUSE_CAP_MS = 6 * 60 * 60 * 1000,
-};
-
-/*	stopped ──start──► waiting ──timer──► connecting ──bound──► up
- *	   ▲                  ▲                    │ failed           │ broke, fail(), again()
- *	   └──────stop────────┴────────────────────┴──────────────────┘ */
-enum state { STOPPED, WAITING, CONNECTING, UP };
-
-struct operation {
-	UT_hash_handle hh;     /* by number */
-	UT_hash_handle hh_msg; /* by msgid */
-	uint64_t number;
-	int msgid;
-	int64_t timeout_ms; /* < 0: none */
-	int64_t heard_ms;
-	directory_message_fn message;
-	directory_done_fn done;
-	void *arg;
-	int page; /* paged searches keep what the next page needs */
-	char *base, *filter;
-	char **attrs;
-	int scope;
-	LDAPControl **controls;
-};
-
-/* What belongs to one LDAP handle; outlives its directory's interest until the turn is over. */
-struct connection {
-	LDAP *ld;
-	uv_poll_t poll;
-	uv_idle_t idle;
-	int open_handles;
-	bool dead; /* nothing of it counts any more */
-	struct directory *owner;
-};
-
-/* One try on a thread of the pool; the directory forgets it by letting go of the pointer. */
-struct attempt {
-	struct directory *owner;
-	const struct directory_conf *conf;
-	size_t uri;
-	struct secret *password;
-	_Atomic int fd;
-	LDAP *ld;
-	struct directory_failure failure;
-};
-
-struct directory {
-	struct loop *loop;
-	const struct directory_conf *conf;
-	struct directory_events events;
-	enum state state;
-	unsigned refs; /* owner, connections, attempts, callbacks under way */
-	bool pinned;
-	size_t uri;
-	struct connection *connection;
-	struct attempt *attempt;
-	struct operation *by_number, *by_msgid;
-	uint64_t last_number;
-	struct loop_timer *timer;   /* next try, or watchdog of the try */
-	struct loop_timer *silence; /* operations' time-outs */
-	int64_t silence_due_ms;	    /* 0: not set */
-	struct loop_after *broken;
-	const char *broken_why;
-	struct directory_backoff backoff, denied_pause;
-	int64_t denied_ms[DENIED_TRIES];
-	unsigned denied;
 };
 
 static void try_now(void *arg);
@@ -113,27 +45,12 @@ void directory_backoff_reset(struct directory_backoff *b)
 
 /* ---- life ---- */
 
-static void unref(struct directory *d)
+void directory_unref(struct directory *d)
 {
 	assert(d->refs > 0);
 	if (--d->refs > 0)
 		return;
 	free(d);
-}
-
-static void operation_free(struct operation *o)
-{
-	free(o->base);
-	free(o->filter);
-	directory_attrs_free(o->attrs);
-	ldap_controls_free(o->controls);
-	free(o);
-}
-
-static void operation_forget(struct directory *d, struct operation *o)
-{
-	HASH_DELETE(hh, d->by_number, o);
-	HASH_DELETE(hh_msg, d->by_msgid, o);
 }
 
 static void handle_closed(uv_handle_t *handle)
@@ -143,7 +60,7 @@ static void handle_closed(uv_handle_t *handle)
 	if (--c->open_handles > 0)
 		return;
 	directory_disconnect(c->ld);
-	unref(c->owner);
+	directory_unref(c->owner);
 	free(c);
 }
 
@@ -175,22 +92,12 @@ static void drop(struct directory *d)
 	d->silence_due_ms = 0;
 }
 
-static void forget_operations(struct directory *d)
-{
-	struct operation *o, *next;
-
-	HASH_ITER (hh, d->by_number, o, next) {
-		operation_forget(d, o);
-		operation_free(o);
-	}
-}
-
 void directory_stop(struct directory *d)
 {
 	d->state = STOPPED;
 	d->broken_why = NULL;
 	drop(d);
-	forget_operations(d);
+	operation_forget_all(d);
 }
 
 void directory_free(struct directory *d)
@@ -203,7 +110,7 @@ void directory_free(struct directory *d)
 	loop_after_free(d->broken);
 	d->timer = d->silence = NULL;
 	d->broken = NULL;
-	unref(d);
+	directory_unref(d);
 }
 
 /* ---- failing ---- */
@@ -231,18 +138,13 @@ static void go_down(struct directory *d, enum source_problem problem, const char
 	d->refs++;
 	drop(d);
 	d->state = WAITING;
-	while (d->by_number != NULL && d->state == WAITING) {
-		struct operation *o = d->by_number;
-
-		operation_forget(d, o);
-		o->done(o->arg, &result);
-		operation_free(o);
-	}
+	while (d->state == WAITING && operation_end_one(d, &result))
+		;
 	if (d->state == WAITING) {
 		loop_timer_set(d->timer, delay_ms);
 		d->events.down(d->events.arg, problem, why, delay_ms);
 	}
-	unref(d);
+	directory_unref(d);
 }
 
 static void next_uri(struct directory *d)
@@ -282,95 +184,6 @@ static void broke(void *arg)
 
 /* ---- messages ---- */
 
-static int send_search(struct directory *d, struct operation *o, const struct directory_search *s,
-		       const struct berval *cookie)
-{
-	LDAP *ld = d->connection->ld;
-	LDAPControl *page = NULL;
-	LDAPControl *all[16] = {NULL};
-	struct berval none = {0, NULL};
-	struct berval at;
-	size_t n = 0;
-	char **attrs = NULL;
-	int rc;
-
-	for (; s->controls != NULL && s->controls[n] != NULL && n < 14; n++)
-		all[n] = s->controls[n];
-	if (s->page > 0) {
-		at = cookie != NULL ? *cookie : none;
-		rc = ldap_create_page_control(ld, s->page, &at, 1, &page);
-		if (rc != LDAP_SUCCESS)
-			return rc;
-		all[n++] = page;
-	}
-	memcpy(&attrs, &s->attrs, sizeof(attrs)); /* libldap's API lacks a const */
-	rc = ldap_search_ext(ld, s->base, s->scope,
-			     s->filter != NULL ? s->filter : "(objectClass=*)", attrs, 0, all, NULL,
-			     NULL, LDAP_NO_LIMIT, &o->msgid);
-	ldap_control_free(page);
-	return rc;
-}
-
-static bool next_page(struct directory *d, struct operation *o, LDAPControl **controls, int *ret_rc)
-{
-	LDAPControl *c = ldap_control_find(LDAP_CONTROL_PAGEDRESULTS, controls, NULL);
-	struct berval cookie = {0, NULL};
-	struct directory_search s = {.base = o->base,
-				     .scope = o->scope,
-				     .filter = o->filter,
-				     .attrs = (const char *const *)o->attrs,
-				     .controls = o->controls,
-				     .page = o->page};
-	ber_int_t estimate;
-
-	if (c == NULL || ldap_parse_pageresponse_control(d->connection->ld, c, &estimate,
-							 &cookie) != LDAP_SUCCESS)
-		return false;
-	if (cookie.bv_len == 0) {
-		ber_memfree(cookie.bv_val);
-		return false;
-	}
-	HASH_DELETE(hh_msg, d->by_msgid, o);
-	*ret_rc = send_search(d, o, &s, &cookie);
-	HASH_ADD(hh_msg, d->by_msgid, msgid, sizeof(o->msgid), o);
-	ber_memfree(cookie.bv_val);
-	return *ret_rc == LDAP_SUCCESS;
-}
-
-static void finish(struct directory *d, struct operation *o, LDAPMessage *m)
-{
-	struct directory_result r = {.text = ""};
-	char *text = NULL;
-	int rc = ldap_parse_result(d->connection->ld, m, &r.rc, NULL, &text, NULL, &r.controls, 0);
-
-	if (rc != LDAP_SUCCESS)
-		r.rc = LDAP_DECODING_ERROR;
-	r.text = text != NULL && text[0] != '\0' ? text : ldap_err2string(r.rc);
-	if (r.rc != LDAP_SUCCESS || o->page == 0 || !next_page(d, o, r.controls, &r.rc)) {
-		operation_forget(d, o);
-		o->done(o->arg, &r);
-		operation_free(o);
-	}
-	ldap_memfree(text);
-	ldap_controls_free(r.controls);
-}
-
-/* One message to its operation. Unsolicited notices (msgid 0: disconnection, RFC 4511 4.4) come before the close. */
-static void deliver(struct directory *d, struct connection *c, LDAPMessage *m)
-{
-	int msgid = ldap_msgid(m), type = ldap_msgtype(m);
-	struct operation *o;
-
-	HASH_FIND(hh_msg, d->by_msgid, &msgid, sizeof(msgid), o);
-	if (o == NULL)
-		return;
-	o->heard_ms = clock_boot_ms();
-	if (type == LDAP_RES_SEARCH_ENTRY || type == LDAP_RES_INTERMEDIATE)
-		o->message(o->arg, c->ld, m, type);
-	else if (type != LDAP_RES_SEARCH_REFERENCE)
-		finish(d, o, m);
-}
-
 /* Drains what the library holds, decrypted or not, in portions: with TLS many messages sit where poll cannot see
  * them (libraries.md 1.1). False: broke. *ret_more: the portion was not enough. */
 static bool drain(struct connection *c, bool *ret_more)
@@ -386,7 +199,7 @@ static bool drain(struct connection *c, bool *ret_more)
 			return true;
 		if (type < 0)
 			return false;
-		deliver(c->owner, c, m);
+		operation_deliver(c->owner, c, m);
 		ldap_msgfree(m);
 		if (c->dead)
 			return true;
@@ -413,7 +226,7 @@ static void work(struct connection *c, bool hung_up)
 		else
 			uv_idle_stop(&c->idle);
 	}
-	unref(d);
+	directory_unref(d);
 }
 
 static void drained(uv_idle_t *handle)
@@ -488,7 +301,8 @@ static void attempt_done(void *arg)
 	directory_disconnect(a->ld);
 	secret_free(a->password);
 	free(a);
-	unref(d);
+	// NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the try holds a reference of its own
+	directory_unref(d);
 }
 
 /* The last resort against a peer that holds a thread: its socket is shut down under it. */
@@ -524,8 +338,6 @@ static void try_now(void *arg)
 	loop_work(d->loop, attempt_work, attempt_done, a);
 }
 
-static void silent(void *arg);
-
 struct directory *directory_new(struct loop *loop, const struct directory_conf *c,
 				const struct directory_events *events)
 {
@@ -540,7 +352,7 @@ struct directory *directory_new(struct loop *loop, const struct directory_conf *
 		.denied_pause = {.first_ms = DENIED_WINDOW_MS, .cap_ms = DENIED_PAUSE_CAP_MS},
 	};
 	d->timer = loop_timer_new(loop, try_now, d);
-	d->silence = loop_timer_new(loop, silent, d);
+	d->silence = loop_timer_new(loop, operation_silence, d);
 	d->broken = loop_after_new(loop, broke, d);
 	return d;
 }
@@ -574,118 +386,4 @@ size_t directory_uri(const struct directory *d)
 LDAP *directory_ldap(struct directory *d)
 {
 	return d->connection != NULL ? d->connection->ld : NULL;
-}
-
-/* ---- operations ---- */
-
-static int64_t deadline(const struct operation *o)
-{
-	return o->timeout_ms < 0 ? INT64_MAX : o->heard_ms + o->timeout_ms;
-}
-
-static void time_out(struct directory *d, struct operation *o)
-{
-	struct directory_result r = {.rc = LDAP_TIMEOUT, .text = "no answer in time"};
-
-	operation_forget(d, o);
-	ldap_abandon_ext(d->connection->ld, o->msgid, NULL, NULL);
-	o->done(o->arg, &r);
-	operation_free(o);
-}
-
-static struct operation *first_due(struct directory *d)
-{
-	struct operation *o, *next, *first = NULL;
-
-	HASH_ITER (hh, d->by_number, o, next)
-		if (first == NULL || deadline(o) < deadline(first))
-			first = o;
-	return first;
-}
-
-/* One timer for all; what is heard meanwhile moves the operation's deadline, not the timer. */
-static void watch_silence(struct directory *d, int64_t due_ms)
-{
-	if (due_ms == INT64_MAX || (d->silence_due_ms != 0 && d->silence_due_ms <= due_ms))
-		return;
-	d->silence_due_ms = due_ms;
-	loop_timer_set(d->silence, due_ms - clock_boot_ms());
-}
-
-static void silent(void *arg)
-{
-	struct directory *d = arg;
-	struct operation *o;
-
-	d->refs++;
-	d->silence_due_ms = 0;
-	while (d->state == UP && (o = first_due(d)) != NULL && deadline(o) <= clock_boot_ms())
-		time_out(d, o);
-	if (d->state == UP && (o = first_due(d)) != NULL)
-		watch_silence(d, deadline(o));
-	unref(d);
-}
-
-static void keep_for_pages(struct operation *o, const struct directory_search *s)
-{
-	size_t n = 0;
-
-	o->page = s->page;
-	o->base = mem_dup(s->base);
-	o->filter = mem_dup(s->filter);
-	o->scope = s->scope;
-	while (s->attrs != NULL && s->attrs[n] != NULL)
-		n++;
-	if (s->attrs != NULL)
-		o->attrs = mem_array(n + 1, sizeof(*o->attrs));
-	for (size_t i = 0; i < n; i++)
-		o->attrs[i] = mem_dup(s->attrs[i]);
-	if (s->controls != NULL)
-		o->controls = ldap_controls_dup(s->controls);
-}
-
-uint64_t directory_search(struct directory *d, const struct directory_search *s,
-			  directory_message_fn message, directory_done_fn done, void *arg)
-{
-	struct operation *o;
-
-	if (!directory_is_up(d))
-		return 0;
-	o = mem_alloc(sizeof(*o));
-	if (send_search(d, o, s, NULL) != LDAP_SUCCESS) {
-		free(o);
-		d->broken_why = "a request could not be sent";
-		loop_after_ask(d->broken);
-		return 0;
-	}
-	if (s->page > 0)
-		keep_for_pages(o, s);
-	o->number = ++d->last_number;
-	o->timeout_ms = s->timeout_ms == 0 ? d->conf->operation_timeout_ms : s->timeout_ms;
-	o->heard_ms = clock_boot_ms();
-	o->message = message;
-	o->done = done;
-	o->arg = arg;
-	HASH_ADD(hh, d->by_number, number, sizeof(o->number), o);
-	HASH_ADD(hh_msg, d->by_msgid, msgid, sizeof(o->msgid), o);
-	watch_silence(d, deadline(o));
-	return o->number;
-}
-
-void directory_abandon(struct directory *d, uint64_t op)
-{
-	struct operation *o;
-
-	HASH_FIND(hh, d->by_number, &op, sizeof(op), o);
-	if (o == NULL)
-		return;
-	operation_forget(d, o);
-	if (d->connection != NULL)
-		ldap_abandon_ext(d->connection->ld, o->msgid, NULL, NULL);
-	operation_free(o);
-}
-
-size_t directory_operations(const struct directory *d)
-{
-	return HASH_CNT(hh, d->by_number);
 }

@@ -55,9 +55,15 @@ typedef void (*directory_say_fn)(void *arg, bool ok, const char *step, const cha
 int directory_check(const struct directory_conf *c, directory_say_fn say, void *arg,
 		    int (*more)(LDAP *ld, const struct directory_conf *c, directory_say_fn say,
 				void *arg));
-/* A blocking search with operation_timeout: LDAP result code; *ret (may be NULL chain) is freed with ldap_msgfree. */
-int directory_search_now(LDAP *ld, const struct directory_conf *c, const char *base, int scope,
-			 const char *filter, const char *const *attrs, LDAPMessage **ret);
+/* A further step, which never fails: warns when some userPassword can be read. */
+void directory_check_secrets(LDAP *ld, const struct directory_conf *c, directory_say_fn say,
+			     void *arg);
+
+struct directory_search;
+/* A blocking search for check(), by base, scope, filter and attrs of s, with operation_timeout: LDAP result code; *ret (may be a
+ * NULL chain) is freed with ldap_msgfree. */
+int directory_search_now(LDAP *ld, const struct directory_conf *c, const struct directory_search *s,
+			 LDAPMessage **ret);
 
 /* ---- the connection ---- */
 

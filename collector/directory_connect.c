@@ -350,16 +350,17 @@ void directory_disconnect(LDAP *ld)
 
 /* ---- check ---- */
 
-int directory_search_now(LDAP *ld, const struct directory_conf *c, const char *base, int scope,
-			 const char *filter, const char *const *attrs, LDAPMessage **ret)
+int directory_search_now(LDAP *ld, const struct directory_conf *c, const struct directory_search *s,
+			 LDAPMessage **ret)
 {
 	struct timeval timeout = timeval_of(c->operation_timeout_ms);
 	char **names = NULL;
 
-	memcpy(&names, &attrs, sizeof(names)); /* libldap's API lacks a const */
+	memcpy(&names, &s->attrs, sizeof(names)); /* libldap's API lacks a const */
 	*ret = NULL;
-	return ldap_search_ext_s(ld, base, scope, filter, names, 0, NULL, NULL, &timeout,
-				 LDAP_NO_LIMIT, ret);
+	return ldap_search_ext_s(ld, s->base, s->scope,
+				 s->filter != NULL ? s->filter : "(objectClass=*)", names, 0, NULL,
+				 NULL, &timeout, LDAP_NO_LIMIT, ret);
 }
 
 static int check_base(LDAP *ld, const struct directory_conf *c, directory_say_fn say, void *arg)
@@ -367,8 +368,8 @@ static int check_base(LDAP *ld, const struct directory_conf *c, directory_say_fn
 	static const char *const attrs[] = {"objectClass", NULL};
 	LDAPMessage *m = NULL;
 	CLEANUP(buf_cleanup) struct buf text = {0};
-	int rc =
-		directory_search_now(ld, c, c->base, LDAP_SCOPE_BASE, "(objectClass=*)", attrs, &m);
+	struct directory_search base = {.base = c->base, .scope = LDAP_SCOPE_BASE, .attrs = attrs};
+	int rc = directory_search_now(ld, c, &base, &m);
 	bool ok = rc == LDAP_SUCCESS && ldap_count_entries(ld, m) == 1;
 
 	if (ok)
@@ -380,6 +381,32 @@ static int check_base(LDAP *ld, const struct directory_conf *c, directory_say_fn
 	say(arg, ok, "base", text.p);
 	ldap_msgfree(m);
 	return ok ? 0 : 1;
+}
+
+void directory_check_secrets(LDAP *ld, const struct directory_conf *c, directory_say_fn say,
+			     void *arg)
+{
+	static const char *const attrs[] = {"userPassword", NULL};
+	struct directory_search s = {.base = c->base,
+				     .scope = LDAP_SCOPE_SUBTREE,
+				     .filter = "(userPassword=*)",
+				     .attrs = attrs};
+	LDAPMessage *answer = NULL;
+	bool readable = false;
+
+	(void)directory_search_now(ld, c, &s, &answer);
+	for (LDAPMessage *m = ldap_first_entry(ld, answer); m != NULL && !readable;
+	     m = ldap_next_entry(ld, m)) {
+		struct berval **values = ldap_get_values_len(ld, m, "userPassword");
+
+		readable = values != NULL && values[0] != NULL;
+		ldap_value_free_len(values);
+	}
+	ldap_msgfree(answer);
+	say(arg, true, "least right",
+	    readable ? "warning: this account can read userPassword, which dirpipe never needs: "
+		       "take it away"
+		     : "this account cannot read passwords");
 }
 
 static int check_server(const struct directory_conf *c, size_t uri, directory_say_fn say, void *arg,

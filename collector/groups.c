@@ -67,8 +67,10 @@ void groups_free(struct groups *g)
 
 	if (g == NULL)
 		return;
-	HASH_ITER (hh, g->by_object, p, next) {
-		HASH_DELETE(hh, g->by_object, p);
+	p = g->by_object;
+	HASH_CLEAR(hh, g->by_object);
+	for (; p != NULL; p = next) {
+		next = p->hh.next;
 		forget_members(p);
 		free(p);
 	}
@@ -98,6 +100,7 @@ uint32_t groups_index(const struct groups *g, struct slice name)
 	return UINT32_MAX;
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 static struct group *find(const struct groups *g, uint32_t object)
 {
 	struct group *p;
@@ -106,6 +109,7 @@ static struct group *find(const struct groups *g, uint32_t object)
 	return p;
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 static struct group *get(struct groups *g, uint32_t object)
 {
 	struct group *p = find(g, object);

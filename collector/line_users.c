@@ -12,15 +12,17 @@
 
 void line_forget_waiting(struct line *l)
 {
-	struct waiting *w, *next;
+	struct waiting *w = l->waiting, *next;
 
-	HASH_ITER (hh, l->waiting, w, next) {
-		HASH_DELETE(hh, l->waiting, w);
+	HASH_CLEAR(hh, l->waiting);
+	for (; w != NULL; w = next) {
+		next = w->hh.next;
 		numbers_done(&w->users);
 		free(w);
 	}
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 static void wait_for(struct line *l, uint64_t dn)
 {
 	struct waiting *w;
@@ -58,6 +60,7 @@ bool line_resolve(void *arg, struct slice value, struct id *ret_id)
 	return false;
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 static void wake_waiting(struct line *l, uint64_t dn)
 {
 	struct waiting *w;

@@ -141,7 +141,7 @@ uint32_t objects_add(struct objects *o, const struct id *id)
 		return n;
 	assert(o->n < DELETED - 1);
 	if (o->n % CHUNK == 0) {
-		o->chunks = mem_resize(o->chunks, (chunk + 1) * sizeof(*o->chunks));
+		o->chunks = mem_resize(o->chunks, (chunk + 1) * sizeof(struct object *));
 		o->chunks[chunk] = mem_array(CHUNK, sizeof(struct object));
 	}
 	index_grow(o, &o->by_id, key_of_id);

@@ -49,36 +49,14 @@ static int say_attr(LDAP *ld, LDAPMessage *entry, const char *attr, directory_sa
 	return !there;
 }
 
-/* One entry with a readable password is too much. */
-static void say_passwords(LDAP *ld, const struct directory_conf *c, directory_say_fn say, void *arg)
-{
-	const char *const attrs[] = {"userPassword", NULL};
-	LDAPMessage *answer = NULL;
-	bool readable = false;
-
-	(void)directory_search_now(ld, c, directory_conf_base(c), LDAP_SCOPE_SUBTREE,
-				   "(userPassword=*)", attrs, &answer);
-	for (LDAPMessage *m = ldap_first_entry(ld, answer); m && !readable;
-	     m = ldap_next_entry(ld, m)) {
-		struct berval **values = ldap_get_values_len(ld, m, "userPassword");
-
-		readable = values && values[0];
-		ldap_value_free_len(values);
-	}
-	ldap_msgfree(answer);
-	say(arg, true, "rights",
-	    readable ? "warning: the account may read userPassword; dirpipe does not need it: take "
-		       "it away"
-		     : "the account cannot read passwords");
-}
-
 static int check_ldap(LDAP *ld, const struct directory_conf *c, const struct poll_flavour *f,
 		      directory_say_fn say, void *arg)
 {
 	const char *const attrs[] = {f->schema->id_attr, f->stamp, NULL};
 	LDAPMessage *answer = NULL, *entry;
-	int rc = directory_search_now(ld, c, directory_conf_base(c), LDAP_SCOPE_BASE,
-				      "(objectClass=*)", attrs, &answer);
+	struct directory_search base = {
+		.base = directory_conf_base(c), .scope = LDAP_SCOPE_BASE, .attrs = attrs};
+	int rc = directory_search_now(ld, c, &base, &answer);
 	int failed = 0;
 
 	entry = rc ? NULL : ldap_first_entry(ld, answer);
@@ -90,7 +68,7 @@ static int check_ldap(LDAP *ld, const struct directory_conf *c, const struct pol
 		failed++;
 	}
 	ldap_msgfree(answer);
-	say_passwords(ld, c, say, arg);
+	directory_check_secrets(ld, c, say, arg);
 	say(arg, true, "deletions visible", "by comparing all ids every sweep_interval");
 	return failed;
 }
@@ -100,8 +78,9 @@ static int check_server(LDAP *ld, const struct directory_conf *c, directory_say_
 	LDAPMessage *answer = NULL, *root;
 	struct poll_flavour f = {0};
 	bool paged = false;
-	int rc = directory_search_now(ld, c, "", LDAP_SCOPE_BASE, "(objectClass=*)",
-				      poll_root_attrs, &answer);
+	struct directory_search s = {
+		.base = "", .scope = LDAP_SCOPE_BASE, .attrs = poll_root_attrs};
+	int rc = directory_search_now(ld, c, &s, &answer);
 
 	root = rc ? NULL : ldap_first_entry(ld, answer);
 	if (root) {

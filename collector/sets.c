@@ -19,6 +19,7 @@ struct sets {
 	uint32_t most;
 };
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 static uint32_t add(struct sets *s, const uint16_t *items, size_t n)
 {
 	struct set *set = mem_alloc(sizeof(*set) + n * sizeof(*items));
@@ -55,6 +56,7 @@ void sets_free(struct sets *s)
 	free(s);
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 uint32_t sets_intern(struct sets *s, const uint16_t *items, size_t n)
 {
 	struct set *set = NULL;

@@ -101,7 +101,9 @@ static bool read_id_set(BerElement *ber, struct sync_info *ret)
 
 	if (ber_scanf(ber, "[W]", &uuids) == LBER_ERROR)
 		return false;
-	while (uuids != NULL && uuids[ret->n].bv_val != NULL)
+	if (uuids == NULL)
+		return true;
+	while (uuids[ret->n].bv_val != NULL)
 		ret->n++;
 	ret->ids = mem_array(ret->n + 1, sizeof(*ret->ids));
 	for (size_t i = 0; i < ret->n; i++) {

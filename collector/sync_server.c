@@ -229,15 +229,15 @@ static int check_reading(LDAP *ld, const struct directory_conf *c, directory_say
 			 const struct sync_server *s)
 {
 	static const char *const attrs[] = {"entryUUID", "nsUniqueId", NULL};
-	static const char *const secret[] = {"userPassword", NULL};
-	struct berval **values;
 	LDAPMessage *m = NULL;
 	CLEANUP(buf_cleanup) struct buf text = {0};
 	int failed = 0;
-	int rc = directory_search_now(ld, c, directory_conf_base(c), LDAP_SCOPE_SUBTREE,
-				      s->is_389 ? entry_schema_389ds.user_filter
-						: entry_schema_openldap.user_filter,
-				      attrs, &m);
+	struct directory_search people = {.base = directory_conf_base(c),
+					  .scope = LDAP_SCOPE_SUBTREE,
+					  .filter = s->is_389 ? entry_schema_389ds.user_filter
+							      : entry_schema_openldap.user_filter,
+					  .attrs = attrs};
+	int rc = directory_search_now(ld, c, &people, &m);
 
 	buf_addf(&text, "%d people are shown%s%s", ldap_count_entries(ld, m),
 		 rc != LDAP_SUCCESS ? ": " : "", rc != LDAP_SUCCESS ? ldap_err2string(rc) : "");
@@ -246,17 +246,7 @@ static int check_reading(LDAP *ld, const struct directory_conf *c, directory_say
 	failed += say_step(say, arg, rc == LDAP_SUCCESS && ldap_count_entries(ld, m) > 0, "people",
 			   text.p);
 	ldap_msgfree(m);
-	m = NULL;
-	rc = directory_search_now(ld, c, directory_conf_base(c), LDAP_SCOPE_SUBTREE,
-				  "(userPassword=*)", secret, &m);
-	values = ldap_count_entries(ld, m) > 0
-			 ? ldap_get_values_len(ld, ldap_first_entry(ld, m), "userPassword")
-			 : NULL;
-	if (values != NULL)
-		say(arg, true, "least right",
-		    "warning: this account can read userPassword, which dirpipe never needs");
-	ldap_value_free_len(values);
-	ldap_msgfree(m);
+	directory_check_secrets(ld, c, say, arg);
 	return failed;
 }
 
@@ -265,8 +255,8 @@ static int check_more(LDAP *ld, const struct directory_conf *c, directory_say_fn
 	struct sync_server s = {0};
 	LDAPMessage *m = NULL;
 	int failed = 0;
-	int rc =
-		directory_search_now(ld, c, "", LDAP_SCOPE_BASE, "(objectClass=*)", root_attrs, &m);
+	struct directory_search root = {.base = "", .scope = LDAP_SCOPE_BASE, .attrs = root_attrs};
+	int rc = directory_search_now(ld, c, &root, &m);
 
 	if (rc == LDAP_SUCCESS && ldap_count_entries(ld, m) == 1)
 		each_value(ld, ldap_first_entry(ld, m), root_attrs, take_value, &s);

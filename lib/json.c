@@ -285,12 +285,12 @@ static void print_member(const cJSON *item, bool sorted, struct buf *out)
 static void print_sorted(const cJSON *object, struct buf *out)
 {
 	size_t n = (size_t)cJSON_GetArraySize(object), i = 0;
-	const cJSON **items = mem_array(n, sizeof(*items));
+	const cJSON **items = mem_array(n, sizeof(cJSON *));
 	const cJSON *item;
 
 	cJSON_ArrayForEach (item, object)
 		items[i++] = item;
-	qsort(items, n, sizeof(*items), by_name);
+	qsort(items, n, sizeof(cJSON *), by_name);
 	for (i = 0; i < n; i++) {
 		if (i > 0)
 			buf_addc(out, ',');

@@ -240,8 +240,10 @@ static void close_all(struct loop *loop)
 
 	while (!LIST_EMPTY(&loop->timers))
 		loop_timer_free(LIST_FIRST(&loop->timers));
-	while (!LIST_EMPTY(&loop->afters))
-		loop_after_free(LIST_FIRST(&loop->afters));
+	for (struct loop_after *a = LIST_FIRST(&loop->afters), *next; a != NULL; a = next) {
+		next = LIST_NEXT(a, entry);
+		loop_after_free(a);
+	}
 	LIST_FOREACH (z, &loop->sockets, entry)
 		if (z->socket != NULL)
 			loop_zmq_free(z);

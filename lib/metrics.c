@@ -41,13 +41,27 @@ struct metrics {
 	struct family *families;
 };
 
-static void series_free(struct family *f, struct series *s)
+static void series_free(struct series *s)
 {
-	HASH_DEL(f->series, s);
 	free(s->counts);
 	free(s);
 }
 
+static void family_free(struct family *f)
+{
+	struct series *s = f->series, *next;
+
+	HASH_CLEAR(hh, f->series);
+	for (; s != NULL; s = next) {
+		next = s->hh.next;
+		series_free(s);
+	}
+	free(f->name);
+	free(f->help);
+	free(f);
+}
+
+// NOLINTNEXTLINE(readability-function-size): uthash
 static struct family *find_family(const struct metrics *m, const char *name)
 {
 	struct family *f;
@@ -56,6 +70,7 @@ static struct family *find_family(const struct metrics *m, const char *name)
 	return f;
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 static struct series *find_series(const struct family *f, const char *labels)
 {
 	struct series *s;
@@ -76,19 +91,15 @@ struct metrics *metrics_new(void)
 
 void metrics_free(struct metrics *m)
 {
-	struct family *f, *next_f;
+	struct family *f, *next;
 
 	if (m == NULL)
 		return;
-	HASH_ITER (hh, m->families, f, next_f) {
-		struct series *s, *next_s;
-
-		HASH_ITER (hh, f->series, s, next_s)
-			series_free(f, s);
-		HASH_DEL(m->families, f);
-		free(f->name);
-		free(f->help);
-		free(f);
+	f = m->families;
+	HASH_CLEAR(hh, m->families);
+	for (; f != NULL; f = next) {
+		next = f->hh.next;
+		family_free(f);
 	}
 	free(m);
 }
@@ -100,6 +111,7 @@ static bool ends_in(const char *text, const char *tail)
 	return n > tail_n && strcmp(text + n - tail_n, tail) == 0;
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 void metrics_declare(struct metrics *m, enum metrics_kind kind, const char *name, const char *help)
 {
 	struct family *f = mem_alloc(sizeof(*f));
@@ -112,6 +124,7 @@ void metrics_declare(struct metrics *m, enum metrics_kind kind, const char *name
 	HASH_ADD_KEYPTR(hh, m->families, f->name, strlen(f->name), f);
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 static struct series *series_new(struct family *f, const char *labels)
 {
 	size_t n = strlen(labels);
@@ -188,13 +201,16 @@ double metrics_value(const struct metrics *m, const char *name, const char *labe
 	return (double)count;
 }
 
+// NOLINTNEXTLINE(readability-function-size): uthash
 void metrics_forget(struct metrics *m, const char *name, const char *labels)
 {
 	struct family *f = find_family(m, name);
 	struct series *s = f == NULL ? NULL : find_series(f, labels);
 
-	if (s != NULL)
-		series_free(f, s);
+	if (s == NULL)
+		return;
+	HASH_DEL(f->series, s);
+	series_free(s);
 }
 
 /* Prometheus text format 0.0.4: backslash, newline and (in label values) quote are escaped. */

@@ -56,7 +56,8 @@ struct redis {
 	struct calls pending, lost, delivering;
 	bool timer_set, notify;
 	struct buf why;
-	bool *gone; /* set to true by redis_free while a delivery is under way */
+	bool is_delivering; /* redis_free leaves the rest to the delivery */
+	bool is_freed;
 };
 
 /* ---- calls ---- */
@@ -83,11 +84,10 @@ static void answer(struct call *c, enum redis_class class, const redisReply *rep
 static void deliver(void *arg)
 {
 	struct redis *r = arg;
-	bool gone = false;
 	struct call *c;
 
 	STAILQ_CONCAT(&r->delivering, &r->lost);
-	r->gone = &gone;
+	r->is_delivering = true;
 	if (r->notify) {
 		CLEANUP(free_cleanup) char *why = buf_steal(&r->why);
 
@@ -95,10 +95,11 @@ static void deliver(void *arg)
 		if (r->on_state)
 			r->on_state(r->arg, r->state, why);
 	}
-	while (!gone && (c = take(&r->delivering)))
+	while (!r->is_freed && (c = take(&r->delivering)))
 		answer(c, REDIS_CLASS_UNKNOWN, NULL);
-	if (!gone)
-		r->gone = NULL;
+	r->is_delivering = false;
+	if (r->is_freed)
+		free(r);
 }
 
 static void set_state(struct redis *r, enum redis_state state, const char *why)
@@ -504,14 +505,14 @@ void redis_free(struct redis *r)
 	/* A callback that calls again is answered the same way. */
 	while ((c = take(&r->delivering)) || (c = take(&r->lost)))
 		answer(c, REDIS_CLASS_UNKNOWN, NULL);
-	if (r->gone)
-		*r->gone = true;
 	loop_timer_free(r->timer);
 	loop_after_free(r->after);
 	buf_done(&r->why);
 	free(r->host);
 	free(r->path);
-	free(r);
+	r->is_freed = true;
+	if (!r->is_delivering)
+		free(r);
 }
 
 enum redis_state redis_state(const struct redis *r)

@@ -152,7 +152,7 @@ static void put_list(struct buf *out, struct wire_list value)
 static int get_list(struct slice *in, check_fn check, struct wire_list *ret)
 {
 	struct slice records, rest;
-	uint32_t count;
+	uint32_t count = 0;
 	int rc = get_u32(in, &count);
 
 	if (rc < 0)
