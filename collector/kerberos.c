@@ -4,12 +4,16 @@
 #include <krb5.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define CACHE "MEMORY:dirpipe"
 
 void kerberos_init(void)
 {
-	setenv("KRB5CCNAME", CACHE, 1);
+	const char *now = getenv("KRB5CCNAME");
+
+	if (now == NULL || strcmp(now, CACHE) != 0)
+		setenv("KRB5CCNAME", CACHE, 1);
 }
 
 /* Said of who we are, by the KDC (RFC 4120 7.5.9) or by the keytab; all else is trouble on the way. */

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Makes the ticket cache of this process (in its memory, KRB5CCNAME) the one that libsasl looks into. Before any thread. */
+/* Makes the ticket cache of this process (in its memory, KRB5CCNAME) the one that libsasl looks into. The first call is before any thread. */
 void kerberos_init(void);
 
 /* Puts a new ticket of principal, by its key in the file keytab, in the place of what the cache held. Blocks while KDCs are

@@ -438,6 +438,16 @@ static int make_source(struct line *l, struct buf *why)
 	return l->source != NULL ? 0 : -EINVAL;
 }
 
+static int make_base(struct line *l, struct buf *why)
+{
+	const char *base = conf_text(l->conf, "base_dn");
+
+	if (dn_normal(base, &l->base) == 0)
+		return 0;
+	buf_addf(why, "base_dn: %s is not a DN", base);
+	return -EINVAL;
+}
+
 static int make_publish(struct line *l, struct buf *why)
 {
 	l->publish = publish_new(
@@ -487,9 +497,8 @@ struct line *line_new(struct loop *loop, const struct conf_node *root, const cha
 	l->drain_timer = loop_timer_new(loop, drain_over, l);
 	l->maker = image_new(&(struct image_settings){conf, l->name, line_resolve, l});
 	l->config = config_hash(l);
-	if (dn_normal(conf_text(conf, "base_dn"), &l->base) != 0 ||
-	    make_groups_and_routes(l, why) != 0 || make_source(l, why) != 0 ||
-	    make_publish(l, why) != 0) {
+	if (make_base(l, why) != 0 || make_groups_and_routes(l, why) != 0 ||
+	    make_source(l, why) != 0 || make_publish(l, why) != 0) {
 		line_free(l);
 		return NULL;
 	}

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct options {
 	const char *config;
@@ -24,6 +25,7 @@ struct program {
 	struct loop *loop;
 	struct line *line;
 	const struct options *options;
+	bool again; /* a new configuration: this process begins anew */
 };
 
 static const struct option long_options[] = {
@@ -125,32 +127,37 @@ static void stop(void *arg)
 {
 	struct program *p = arg;
 
+	p->again = false;
 	service_stopping();
 	log_msg(LOG_INFO_, "DP-1002", "stopping: what was read is being published");
 	line_stop(p->line, drained, p);
 }
 
-/* What a collector does depends on its configuration as a whole (the broker compares the hash), so a new one needs a
- * new process; SIGHUP says whether it would be accepted. */
+/* A configuration that is no good leaves everything as it is. What a collector does depends on its configuration as a whole (the
+ * broker compares the hash), so a good one is taken by beginning anew, after what was read is published. */
 static void reload(void *arg)
 {
 	struct program *p = arg;
 	CLEANUP(buf_cleanup) struct buf errors = {0};
-	struct conf *conf;
+	struct conf *conf = load(p->options, &errors);
+	struct line *line = NULL;
 
-	service_reloading();
-	conf = load(p->options, &errors);
-	if (conf == NULL)
+	if (conf != NULL)
+		line = line_new(p->loop, conf_root(conf), p->options->source, &errors);
+	if (line == NULL) {
 		log_msg(LOG_ERROR_, "DP-1003", "the new configuration is wrong and not used: %s",
 			errors.p);
-	else
-		log_msg(LOG_INFO_, "DP-1004",
-			"the configuration is good; restart the collector to use it");
+	} else {
+		log_msg(LOG_INFO_, "DP-1004", "the new configuration is taken");
+		p->again = true;
+		service_reloading();
+		line_stop(p->line, drained, p);
+	}
+	line_free(line);
 	conf_free(conf);
-	service_ready(p->loop);
 }
 
-static int run(const struct conf *conf, const struct options *o)
+static int run(const struct conf *conf, const struct options *o, bool *ret_again)
 {
 	struct program p = {.options = o};
 	CLEANUP(buf_cleanup) struct buf why = {0};
@@ -171,6 +178,7 @@ static int run(const struct conf *conf, const struct options *o)
 	}
 	line_free(p.line);
 	loop_free(p.loop);
+	*ret_again = p.again;
 	return EXIT_OK_;
 }
 
@@ -180,6 +188,7 @@ int main(int argc, char **argv)
 	CLEANUP(buf_cleanup) struct buf errors = {0};
 	enum log_level level = LOG_INFO_;
 	struct conf *conf;
+	bool again = false;
 	int code = read_options(argc, argv, &o);
 
 	if (code >= 0)
@@ -193,7 +202,11 @@ int main(int argc, char **argv)
 	}
 	(void)!log_level_parse(conf_text(conf_section(conf_root(conf), "log"), "level"), &level);
 	log_open("collector", o.source, level);
-	code = o.check ? check(conf, o.source) : run(conf, &o);
+	code = o.check ? check(conf, o.source) : run(conf, &o, &again);
 	conf_free(conf);
-	return code;
+	if (!again)
+		return code;
+	execv("/proc/self/exe", argv);
+	perror("dirpipe-collector: execv");
+	return EXIT_FAILED_;
 }
