@@ -8,6 +8,7 @@
 import json
 import os
 import pathlib
+import random
 import select
 import signal
 import socket
@@ -19,9 +20,15 @@ from sims import build_dir
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the range of outgoing connections: while a server is down nobody takes its port, not even a client that connects to itself."""
+    for port in random.sample(range(15000, 31000), 200):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise RuntimeError("no free port")
 
 
 class Secret(str):

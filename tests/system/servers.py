@@ -17,6 +17,7 @@ import random
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import uuid
 
@@ -332,8 +333,24 @@ syncprov-checkpoint 100 10
 
 
 class Ds389(LdapServer):
+    """Its files are in a folder of their own, which its user can reach: pytest's are shut to others again by each new session. A link in
+    `folder` leads there."""
+
     admin, admin_password = "cn=Directory Manager", "Secret.123"
     id_attr = "nsUniqueId"
+
+    def __init__(self, folder, **more):
+        place = pathlib.Path(tempfile.mkdtemp(prefix="dp-389-", dir="/tmp"))
+        place.chmod(0o755)
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+        link = pathlib.Path(folder) / "389ds"
+        link.unlink(missing_ok=True)
+        link.symlink_to(place)
+        super().__init__(place, **more)
+
+    def __exit__(self, *_):
+        super().__exit__()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @staticmethod
     def why_not():
@@ -391,9 +408,6 @@ suffix = {SUFFIX}
 create_suffix_entry = False
 sample_entries = no
 """)
-        for parent in [d, *d.parents]:  # the server runs as dirsrv and must reach its files
-            if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)
         subprocess.run(["chown", "-R", "dirsrv:dirsrv", d], check=True)
 
     def _create(self):

@@ -13,7 +13,6 @@ import json
 import pathlib
 import random
 import shutil
-import socket
 import tempfile
 import time
 import uuid
@@ -31,18 +30,6 @@ DOMAIN = "example.com"
 DRIVERS = {"app": "scim", "m365": "graph"}
 
 
-def steady_port():
-    """Below the range of outgoing connections: while a server is down nobody takes its port."""
-    for port in random.sample(range(15000, 31000), 200):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-    raise RuntimeError("no free port")
-
-
 def place_of():
     """A folder that 389-DS, which runs as a user of its own, can reach."""
     place = pathlib.Path(tempfile.mkdtemp(prefix="dp-spine-", dir="/tmp"))
@@ -58,8 +45,6 @@ class LdapWords:
 
     def __init__(self, folder, users=0, **more):
         super().__init__(folder, users=users, **more)
-        self.port, self.tls_port = steady_port(), steady_port()
-        self.uri, self.ldaps_uri = f"ldap://127.0.0.1:{self.port}", f"ldaps://127.0.0.1:{self.tls_port}"
         self.outside = f"ou=outside,{self.suffix}"
 
     def start(self):
@@ -268,14 +253,15 @@ class Spine:
     watched groups; who is in one of them is in scope wherever they stand. targets: more of each target's section. more: of the
     source's section."""
 
-    def __init__(self, directory, folder, driver=None, guard=MANY, groups=(), targets=None, broker=None, connect=None, **more):
+    def __init__(self, directory, folder, driver=None, guard=MANY, groups=(), targets=None, broker=None, connect=None, log_level="info",
+                 **more):
         self.d, self.folder = directory, pathlib.Path(folder)
         self.scim = ScimSim(self.folder / "scim")
         self.graph = GraphSim(self.folder / "graph")
         self.services = {"app": self.scim, "m365": self.graph}
         self.groups = {name: directory.group(name) for name in groups}
         self.driver, self.guard, self.more = driver or directory.driver, guard, more
-        self.target_options, self.broker, self.connect = targets or {}, broker or {}, connect
+        self.target_options, self.broker, self.connect, self.log_level = targets or {}, broker or {}, connect, log_level
         self.known = {}  # everybody who ever was in scope
         self.pipeline = None
 
@@ -283,7 +269,7 @@ class Spine:
         with contextlib.ExitStack() as stack:
             for service in self.services.values():
                 stack.enter_context(service)
-            self.pipeline = Pipeline(self.folder / "dirpipe", {"corp": self.source()}, self.targets(), broker=self.broker)
+            self.pipeline = Pipeline(self.folder / "dirpipe", {"corp": self.source()}, self.targets(), broker=self.broker, log_level=self.log_level)
             if self.connect:
                 self.pipeline.conf["connect"]["endpoint"] = self.connect
                 self.pipeline.write()

@@ -101,7 +101,7 @@ def test_forced_member_ranges(sim, tmp_path):
 def test_more_objects_than_one_page_of_a_search(sim, tmp_path):
     sim.page = 5000
     people = [sim.user(f"u{i}") for i in range(1300)]  # MaxPageSize is 1000
-    with Setup(tmp_path, sim) as s:
+    with Setup(tmp_path, sim, operation_timeout="30s") as s:
         s.broker.wait_caught_up()
         assert len(s.broker.find()) == len(people)
 

@@ -1,11 +1,6 @@
 """dirpipe-collector with driver poll against real servers: OpenLDAP (entryCSN), 389-DS (modifyTimestamp) and Samba AD (uSNChanged)."""
 
-import pathlib
-import random
-import shutil
-import socket
 import subprocess
-import tempfile
 
 import pytest
 
@@ -16,18 +11,6 @@ from pipeline import Secret
 from sims import build_dir
 
 
-def steady_port():
-    """Below the range of outgoing connections: while a server is down, nobody takes its port, not even a client that connects to itself."""
-    for port in random.sample(range(15000, 31000), 200):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-    raise RuntimeError("no free port")
-
-
 class Ldap:
     """A person's changes on a server of servers.py, in the words that both kinds of directory share."""
 
@@ -35,9 +18,6 @@ class Ldap:
 
     def __init__(self, server):
         self.server = server
-        server.port, server.tls_port = steady_port(), steady_port()
-        server.uri = f"ldap://127.0.0.1:{server.port}"
-        server.ldaps_uri = f"ldaps://127.0.0.1:{server.tls_port}"
         self.people = server.people_base
 
     def __enter__(self):
@@ -146,11 +126,7 @@ def s(request, tmp_path_factory):
     if why:
         pytest.skip(why)
     folder = tmp_path_factory.mktemp(request.param)
-    # Not below pytest's folder: 389-DS runs as a user of its own, and each new pytest session shuts that folder to others.
-    place = pathlib.Path(tempfile.mkdtemp(prefix="dp-poll-", dir="/tmp"))
-    place.chmod(0o711)
-    request.addfinalizer(lambda: shutil.rmtree(place, ignore_errors=True))
-    server = kind(place / "server")
+    server = kind(folder / "server")
     with Ad(server) if kind is samba.Domain else Ldap(server) as directory:
         setup = Setup(directory, folder)
         with setup.broker, setup.collector:
