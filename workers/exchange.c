@@ -212,6 +212,10 @@ static void settle(struct exchange *x, struct parcel *p, size_t i, struct exchan
 	if (v->class == VERDICT_CLASS_THROTTLED) {
 		int64_t until = clock_boot_ms() + v->after_ms;
 
+		/* Only for those who are under way with it: whom the broker sends later, it sends on purpose (a
+		 * pause may have been ended by an operator). */
+		if (until > job->deadline_ms)
+			until = job->deadline_ms;
 		if (until > x->silent_until_ms)
 			x->silent_until_ms = until;
 	}

@@ -67,7 +67,7 @@ class Programs(Pipeline):
                     self.redis_folder, "--appendonly", "yes", "--appendfsync", self.fsync, "--save", "", "--maxmemory-policy",
                     "noeviction", "--hash-max-listpack-value", "2048", "--logfile", self.directory / "redis.log"]
         kind, _, rest = name.partition(":")
-        return [self.build / f"dirpipe-{kind}", "--config", config or self.path, *([rest.split(":")[0]] if rest else [])]
+        return [self.build / f"dirpipe-{kind}", "--config", config or self.path, *([rest.split(":")[0]] if kind != "broker" else [])]
 
     def start_program(self, name, crash_at=None, env=None, config=None, wait=True):
         """Starts one; with wait, Redis and the broker's control socket answer when it returns."""

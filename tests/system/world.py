@@ -240,7 +240,7 @@ class World:
                 if write["kind"] == "create":
                     self.creates[name][key] += 1
                 if destructive(write) and owners.get(key) not in self.may_go[name]:
-                    self.unasked.append(f"{name}: {write['method']} {write['path']} {body}")
+                    self.unasked.append(f"{name}: {owners.get(key)} {write['time']} {write['method']} {write['path']} {body}")
                 version = VERSION.search(body)
                 if version and write.get("late"):
                     self.late += 1
