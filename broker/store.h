@@ -90,12 +90,12 @@ void store_known(struct store *s, const struct id *ids, size_t n, store_known_fn
 typedef void (*store_cursor_fn)(void *arg, bool ok, struct slice cookie, struct slice server,
 				struct fp config);
 void store_cursor(struct store *s, const char *source, store_cursor_fn fn, void *arg);
-/* As JSON text: everything of one user (admin.h user_show; empty when there is none), a target's stuck users
- * [{"user","stuck":{…}}], its held operations [{"user","op","what","phase","since"}], the log's newest lines. */
+/* As JSON text: everything of one user (admin.h user_show; empty when there is none), a target's stuck users of a kind
+ * (parked, dead) [{"user","stuck":{…}}], its held operations [{"user","op","what","phase","since"}], the log's newest lines. */
 typedef void (*store_text_fn)(void *arg, bool ok, struct slice json);
 void store_user_json(struct store *s, const struct id *id, store_text_fn fn, void *arg);
-void store_stuck_json(struct store *s, const char *target, size_t most, store_text_fn fn,
-		      void *arg);
+void store_stuck_json(struct store *s, const char *target, const char *kind, size_t most,
+		      store_text_fn fn, void *arg); /* kind is borrowed until then */
 void store_held_json(struct store *s, const char *target, size_t most, store_text_fn fn, void *arg);
 /* Holds of a source (group or source shrank): {field: text} as the engine wrote them. */
 void store_holds_json(struct store *s, const char *source, store_text_fn fn, void *arg);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef cJSON *(*row_fn)(struct slice name, struct slice value);
+
 /* One read under way; which of the callbacks is set depends on the read. */
 struct read {
 	struct store *s;
@@ -18,6 +20,10 @@ struct read {
 	size_t n;
 	size_t most;
 	struct buf json;
+	/* a list */
+	const char *key, *kind; /* kind: of what is stuck */
+	row_fn row;
+	cJSON *list;
 };
 
 static struct read *read_new(struct store *s, void *arg)
@@ -33,6 +39,7 @@ static void read_free(struct read *r)
 {
 	free(r->ids);
 	buf_done(&r->json);
+	cJSON_Delete(r->list);
 	free(r);
 }
 
@@ -386,7 +393,7 @@ void store_user_json(struct store *s, const struct id *id, store_text_fn fn, voi
 	free(argv);
 }
 
-/* ---- lists: the first HSCAN of at least `most` fields, cut to most ---- */
+/* ---- lists: HSCAN until there are `most` or no more ---- */
 
 static cJSON *stuck_row(struct slice name, struct slice value)
 {
@@ -419,62 +426,78 @@ static cJSON *held_row(struct slice name, struct slice value)
 	return row;
 }
 
-typedef cJSON *(*row_fn)(struct slice name, struct slice value);
-
-static void rows_read(struct read *r, enum redis_class class, const redisReply *reply, row_fn fn)
+static bool is_wanted(const struct read *r, const cJSON *row)
 {
+	const char *kind = json_text(json_object(row, "stuck"), "kind");
+
+	return !r->kind || (kind && strcmp(kind, r->kind) == 0);
+}
+
+static void scan_hash(struct read *r, struct slice cursor);
+
+static void rows_read(void *arg, enum redis_class class, const redisReply *reply)
+{
+	struct read *r = arg;
 	const redisReply *fields;
-	cJSON *list;
-	size_t n = 0;
+	struct slice cursor;
+	cJSON *list = r->list;
 
 	if (class != REDIS_CLASS_OK || !reply || reply->type != REDIS_REPLY_ARRAY ||
 	    reply->elements != 2) {
 		answer(r, NULL);
 		return;
 	}
+	cursor = store_text(reply->element[0]);
 	fields = reply->element[1];
-	list = cJSON_CreateArray();
-	for (size_t i = 0; i + 1 < fields->elements && n < r->most; i += 2) {
-		cJSON *row = fn(store_text(fields->element[i]), store_text(fields->element[i + 1]));
+	for (size_t i = 0; i + 1 < fields->elements && r->n < r->most; i += 2) {
+		cJSON *row =
+			r->row(store_text(fields->element[i]), store_text(fields->element[i + 1]));
 
-		if (row) {
+		if (row && is_wanted(r, row)) {
 			cJSON_AddItemToArray(list, row);
-			n++;
+			r->n++;
+		} else {
+			cJSON_Delete(row);
 		}
 	}
+	if (cursor.n > 0 && !slice_is(cursor, "0") && r->n < r->most) {
+		scan_hash(r, cursor);
+		return;
+	}
+	r->list = NULL;
 	answer(r, list);
 }
 
-static void stuck_read(void *arg, enum redis_class class, const redisReply *reply)
-{
-	rows_read(arg, class, reply, stuck_row);
-}
-
-static void held_read(void *arg, enum redis_class class, const redisReply *reply)
-{
-	rows_read(arg, class, reply, held_row);
-}
-
-static void scan_hash(struct read *r, const char *key, redis_reply_fn fn)
+static void scan_hash(struct read *r, struct slice cursor)
 {
 	char count[24];
 
-	/* A small hash (listpack) comes whole whatever the count; a large one gives at least so many. */
+	/* A small hash (listpack) comes whole whatever the count. */
 	snprintf(count, sizeof(count), "%zu", r->most);
 
-	struct slice argv[] = {SLICE("HSCAN"), slice_of(key), SLICE("0"), SLICE("COUNT"),
+	struct slice argv[] = {SLICE("HSCAN"), slice_of(r->key), cursor, SLICE("COUNT"),
 			       slice_of(count)};
 
-	redis_call(r->s->redis, argv, 5, fn, r);
+	redis_call(r->s->redis, argv, 5, rows_read, r);
 }
 
-void store_stuck_json(struct store *s, const char *target, size_t most, store_text_fn fn, void *arg)
+static void list_hash(struct read *r, const char *key, size_t most, row_fn row)
+{
+	r->key = key;
+	r->most = most;
+	r->row = row;
+	r->list = cJSON_CreateArray();
+	scan_hash(r, SLICE("0"));
+}
+
+void store_stuck_json(struct store *s, const char *target, const char *kind, size_t most,
+		      store_text_fn fn, void *arg)
 {
 	struct read *r = read_new(s, arg);
 
 	r->text = fn;
-	r->most = most;
-	scan_hash(r, target_named(s, target)->stuck, stuck_read);
+	r->kind = kind;
+	list_hash(r, target_named(s, target)->stuck, most, stuck_row);
 }
 
 void store_held_json(struct store *s, const char *target, size_t most, store_text_fn fn, void *arg)
@@ -482,8 +505,7 @@ void store_held_json(struct store *s, const char *target, size_t most, store_tex
 	struct read *r = read_new(s, arg);
 
 	r->text = fn;
-	r->most = most;
-	scan_hash(r, target_named(s, target)->held, held_read);
+	list_hash(r, target_named(s, target)->held, most, held_row);
 }
 
 static void holds_read(void *arg, enum redis_class class, const redisReply *reply)

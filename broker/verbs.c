@@ -201,13 +201,7 @@ static size_t room(const struct request *r)
 static void list_stuck(struct request *r, cJSON *row)
 {
 	cJSON *stuck = cJSON_DetachItemFromObjectCaseSensitive(row, "stuck");
-	const char *kind = json_text(stuck, "kind");
 
-	if (!kind || strcmp(kind, r->kind) != 0) {
-		cJSON_Delete(stuck);
-		cJSON_Delete(row);
-		return;
-	}
 	if (room(r) == 0) {
 		r->more = true;
 		cJSON_Delete(stuck);
@@ -259,8 +253,8 @@ static void stuck_read(void *arg, bool ok, struct slice json)
 static void next_stuck(struct request *r)
 {
 	if (r->target < r->last)
-		/* Dead and parked share the hash: all are looked at. */
-		store_stuck_json(store(r), names(r)->targets[r->target], ADMIN_MOST, stuck_read, r);
+		store_stuck_json(store(r), names(r)->targets[r->target], r->kind, r->most + 1,
+				 stuck_read, r);
 	else
 		list_end(r, "users");
 }
@@ -439,7 +433,8 @@ static void dead_change(struct request *r)
 		r->kind = "dead";
 		r->most = ADMIN_MOST;
 		r->list = cJSON_CreateArray();
-		store_stuck_json(store(r), names(r)->targets[r->target], ADMIN_MOST, dead_read, r);
+		store_stuck_json(store(r), names(r)->targets[r->target], r->kind, ADMIN_MOST,
+				 dead_read, r);
 		return;
 	}
 	if (!get_user(r, &id))

@@ -864,6 +864,36 @@ static int end_test(void **state)
 	return 0;
 }
 
+/* Among many parked ones the dead one is found, though a list is asked for in small pieces. */
+static void test_the_dead_are_listed_among_the_parked(void **state)
+{
+	static struct queue_effect effects[602];
+	struct queue_page page;
+	struct queue_effect *e;
+	struct host h;
+
+	(void)state;
+	open_store(&h);
+	page_begin(&h, &page, effects);
+	for (unsigned i = 0; i <= 600; i++) {
+		e = put(&page, QUEUE_PUT_STUCK);
+		e->target = 0;
+		e->user = (struct id){{7, (uint8_t)(i >> 8), (uint8_t)i}};
+		e->detail =
+			i == 300 ? SLICE("{\"kind\":\"dead\"}") : SLICE("{\"kind\":\"parked\"}");
+	}
+	assert_true(write_page(&h, &page));
+	store_stuck_json(h.store, "app", "dead", 5, on_text, NULL);
+	run();
+	assert_string_equal(text, "[{\"user\":\"07012c00-0000-0000-0000-000000000000\",\"stuck\":"
+				  "{\"kind\":\"dead\"}}]");
+	store_stuck_json(h.store, "app", "parked", 5, on_text, NULL);
+	run();
+	assert_non_null(strstr(text, "parked"));
+	assert_null(strstr(text, "dead"));
+	close_store(&h);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, begin_test, end_test)
 
 int main(void)
@@ -892,6 +922,7 @@ int main(void)
 		TEST(test_wrong_server_is_refused),
 		TEST(test_page_waits_for_the_replica),
 		TEST(test_reads_for_people),
+		TEST(test_the_dead_are_listed_among_the_parked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
