@@ -269,7 +269,8 @@ class Spine:
         with contextlib.ExitStack() as stack:
             for service in self.services.values():
                 stack.enter_context(service)
-            self.pipeline = Pipeline(self.folder / "dirpipe", {"corp": self.source()}, self.targets(), broker=self.broker, log_level=self.log_level)
+            self.pipeline = Pipeline(self.folder / "dirpipe", {"corp": self.source()}, self.targets(), broker=self.broker,
+                                     log_level=self.log_level)
             if self.connect:
                 self.pipeline.conf["connect"]["endpoint"] = self.connect
                 self.pipeline.write()

@@ -229,7 +229,7 @@ class Changes(Basics):
         units = [s.d.add_unit(f"Any{i}") for i in range(3)]
         people = {s.d.id(dn): dn for dn in (s.d.move(s.d.add_person(1100 + i), units[i % 3]) for i in range(9))}
         s.settle()
-        mark, rids = s.mark(), {i: s.rids(s.d.entry(dn)) for i, dn in people.items()}
+        mark, rids = s.mark(), {p["id"]: s.rids(p) for p in s.d.people() if p["id"] in people}
         for step in range(60):
             i = r.choice(list(people))
             what = r.choice(["rename", "login", "move", "unit", "title", "wait"])
@@ -239,7 +239,7 @@ class Changes(Basics):
                 people[i] = s.d.log_in_as(people[i], f"any{step}")
             elif what == "move":
                 unit = r.choice(units)
-                if s.d.entry(people[i])["dn"].split(",", 1)[1].lower() != unit.lower():
+                if people[i].split(",", 1)[1].lower() != unit.lower():
                     people[i] = s.d.move(people[i], unit)
             elif what == "unit":
                 old = r.randrange(3)
@@ -252,7 +252,7 @@ class Changes(Basics):
                 s.settle()
         s.settle()
         assert only_updates(s, mark) and not s.switched(mark), f"seed {seed}"
-        assert {i: s.rids(s.d.entry(dn)) for i, dn in people.items()} == rids
+        assert {p["id"]: s.rids(p) for p in s.d.people() if p["id"] in rids} == rids
         for service in s.services.values():
             assert service.stats()["duplicates"] == 0
 

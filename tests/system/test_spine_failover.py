@@ -57,7 +57,8 @@ def test_a_standby_broker_takes_over_without_loss(place, tmp_path):
     first, second, address = run / "b1", run / "b2", run / "b"
     address.symlink_to(first)
     broker = {"endpoints": [f"ipc://{first}"], "takeover": "1s", "lease": "2s", "grace": "500ms"}
-    with OpenLdap(place / "directory", users=100) as d, Spine(d, tmp_path / "spine", broker=broker, connect=f"ipc://{address}") as s:
+    with OpenLdap(place / "directory", users=100) as d, Spine(d, tmp_path / "spine", broker=broker, connect=f"ipc://{address}",
+                                                                   targets={"m365": {"settle": "1s"}}) as s:
         s.settle()
         with Standby(s.pipeline, second) as standby:
             s.pipeline.wait(lambda: standby.state() == "standby", "the second broker to stand by")

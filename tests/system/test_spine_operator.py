@@ -24,7 +24,7 @@ def s(request, tmp_path_factory):
         pytest.skip(OpenLdap.why_not())
     place = place_of()
     request.addfinalizer(lambda: shutil.rmtree(place, ignore_errors=True))
-    with OpenLdap(place / "directory", users=40) as d, Spine(d, tmp_path_factory.mktemp("spine"), poll_interval="1s") as s:
+    with OpenLdap(place / "directory", users=40) as d, Spine(d, tmp_path_factory.mktemp("spine"), log_level="debug") as s:
         s.settle()
         yield s
 
