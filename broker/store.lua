@@ -114,10 +114,11 @@ local function page(keys, argv)
 	return tasks
 end
 
--- KEYS: active, epoch, page. ARGV: who, ttl ms, highest epoch that a peer reported, nonce, our format, 'emptied' or ''.
+-- KEYS: active, epoch, page. ARGV: who, ttl ms, highest epoch that a peer reported, nonce, our format, 'emptied' or '', who is
+-- known to be dead.
 local function take(keys, argv)
 	local active = redis.call('GET', keys[1])
-	if active and active ~= argv[1] then
+	if active and active ~= argv[1] and active ~= argv[7] then
 		return { 'standby', active }
 	end
 	local epoch, last = redis.call('GET', keys[2]), redis.call('GET', keys[3]) or '0'

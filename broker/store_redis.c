@@ -393,6 +393,18 @@ static void become(struct store *s, const redisReply *reply)
 		begin_load(s);
 }
 
+static void stand_by(struct store *s, struct slice holder)
+{
+	if (store_holder_gone(holder)) {
+		buf_clear(&s->gone_holder);
+		buf_add(&s->gone_holder, holder.p, holder.n);
+		take(s);
+		return;
+	}
+	set_state(s, STORE_STANDBY, "another broker is active");
+	loop_timer_set(s->retry, s->conf.active_ttl_ms / 4);
+}
+
 static void taken(struct store *s, enum redis_class class, const redisReply *reply)
 {
 	struct slice what;
@@ -408,8 +420,7 @@ static void taken(struct store *s, enum redis_class class, const redisReply *rep
 	}
 	s->epoch = (struct wire_epoch){0};
 	if (slice_is(what, "standby")) {
-		set_state(s, STORE_STANDBY, "another broker is active");
-		loop_timer_set(s->retry, s->conf.active_ttl_ms / 4);
+		stand_by(s, store_text(reply->element[1]));
 	} else if (slice_is(what, "newer")) {
 		what = store_text(reply->element[1]);
 		store_fail(s, STORE_DOWN, "the realm was written by a newer dirpipe (format %.*s)",
@@ -444,9 +455,10 @@ static void take(struct store *s)
 			       slice_of(reported),
 			       slice_of(nonce),
 			       slice_of(format),
-			       s->saw_between ? SLICE("emptied") : SLICE("")};
+			       s->saw_between ? SLICE("emptied") : SLICE(""),
+			       buf_slice(&s->gone_holder)};
 
-	store_step(s, argv, 12, taken);
+	store_step(s, argv, 13, taken);
 }
 
 /* The retry timer serves whoever waits: a failed store, a standby, a rewrite. */
@@ -483,9 +495,6 @@ struct store *store_new(struct loop *loop, const struct store_conf *conf,
 			const struct store_host *host)
 {
 	struct store *s = mem_alloc(sizeof(*s));
-	uint8_t random[8];
-	char host_name[32] = "";
-	size_t n;
 
 	s->loop = loop;
 	s->conf = *conf;
@@ -493,10 +502,7 @@ struct store *store_new(struct loop *loop, const struct store_conf *conf,
 	s->last = &s->first;
 	s->backoff_ms = BACKOFF_FIRST_MS;
 	buf_adds(&s->why, "not connected to Redis yet");
-	randombytes_buf(random, sizeof(random));
-	gethostname(host_name, sizeof(host_name) - 1);
-	n = (size_t)snprintf(s->me, sizeof(s->me), "%s/%d/", host_name, (int)getpid());
-	sodium_bin2hex(s->me + n, sizeof(s->me) - n, random, sizeof(random));
+	store_holder_name(s->me, sizeof(s->me));
 	store_names_new(s);
 	s->retry = loop_timer_new(loop, retry, s);
 	s->renew = loop_timer_new(loop, renew, s);
@@ -516,6 +522,7 @@ void store_free(struct store *s)
 	loop_timer_free(s->renew);
 	store_names_free(s);
 	buf_done(&s->why);
+	buf_done(&s->gone_holder);
 	free(s);
 }
 

@@ -6,6 +6,7 @@
  *	store_page.c   effects -> commands of one page, its answer -> tasks
  *	store_fold.c   the page's users and indexes, a command for each
  *	store_args.c   words of commands
+ *	store_holder.c who is active, and whether it still lives
  *	store_load.c   the realm's rows -> engine
  *	store_read.c   what WELCOME and people read */
 #ifndef DIRPIPE_STORE_REDIS_H
@@ -48,7 +49,8 @@ struct store {
 	char *key_active, *key_epoch, *key_page, *key_log;
 	struct store_target *targets;
 	struct store_source *sources;
-	char me[64]; /* in `active` */
+	char me[96];		/* in `active` */
+	struct buf gone_holder; /* of `active`, a process that is known to be dead */
 
 	struct wire_epoch epoch;
 	char fence[48]; /* "NUMBER NONCE " */
@@ -127,5 +129,8 @@ int store_page_tasks(struct store *s, const struct queue_page *page, const redis
 void store_load_begin(struct store *s, struct queue *q);
 void store_load_free(struct store *s);
 void store_loaded(struct store *s);
+/* store_holder.c: our own name for `active`; and whether that name's process is dead as far as we can see it at all. */
+void store_holder_name(char *out, size_t size);
+bool store_holder_gone(struct slice holder);
 
 #endif

@@ -706,6 +706,46 @@ static void test_standby_takes_over(void **state)
 	close_store(&b);
 }
 
+/* A name of this host and boot for another process; PX far beyond the test. */
+static void hold_as(pid_t pid, bool elsewhere)
+{
+	CLEANUP(buf_cleanup) struct buf command = {0};
+	char name[96], *place, *rest;
+
+	store_holder_name(name, sizeof(name));
+	place = strchr(strchr(name, '/') + 1, '/');
+	rest = strchr(name, '/');
+	*rest = '\0';
+	if (elsewhere)
+		place[1] = place[1] == '0' ? '1' : '0';
+	buf_addf(&command, "SET {dp:t}:active %s/%d%s PX 600000", name, (int)pid, place);
+	redis_ask(&server, command.p);
+}
+
+static void test_killed_broker_is_not_waited_for(void **state)
+{
+	struct host b = {0}, c = {0};
+	pid_t dead = fork();
+
+	(void)state;
+	if (dead == 0)
+		_exit(0);
+	assert_int_equal(waitpid(dead, NULL, 0), dead);
+	/* one that lives, and one of which nothing is known */
+	hold_as(getppid(), false);
+	open_conf(&b, true, 1000);
+	await(&b, STORE_STANDBY);
+	close_store(&b);
+	hold_as(dead, true);
+	open_conf(&c, true, 1000);
+	await(&c, STORE_STANDBY);
+	close_store(&c);
+	hold_as(dead, false);
+	open_conf(&c, true, 1000);
+	await(&c, STORE_READY);
+	close_store(&c);
+}
+
 static void test_silent_broker_is_replaced(void **state)
 {
 	struct host b = {0};
@@ -918,6 +958,7 @@ int main(void)
 		TEST(test_own_and_older_epochs_are_nothing_new),
 		TEST(test_higher_epoch_is_outbid),
 		TEST(test_standby_takes_over),
+		TEST(test_killed_broker_is_not_waited_for),
 		TEST(test_silent_broker_is_replaced),
 		TEST(test_wrong_server_is_refused),
 		TEST(test_page_waits_for_the_replica),
