@@ -308,6 +308,42 @@ static void test_dispatch_gives_what_the_task_carries(void **state)
 	close_store(&h);
 }
 
+/* Many users in one page; of what is said of one of them the last word counts. */
+static void test_many_users_in_one_page(void **state)
+{
+	enum { MANY = 1200 };
+	static struct queue_effect effects[2 * MANY + 4];
+	struct queue_page page;
+	struct host h;
+
+	(void)state;
+	open_store(&h);
+	page_begin(&h, &page, effects);
+	for (uint32_t i = 0; i < MANY; i++) {
+		struct id user = {{0x40, (uint8_t)(i >> 8), (uint8_t)i}};
+
+		put_entry(&page, QUEUE_PUT_ENTRY, QUEUE_DUE, QUEUE_CLEAN);
+		page.effects[page.effects_n - 1].user = user;
+		if (i % 2) /* and off again */
+			continue;
+		put_entry(&page, QUEUE_PUT_ENTRY, QUEUE_CLEAN, QUEUE_DUE);
+		page.effects[page.effects_n - 1].user = user;
+	}
+	/* to the target and back */
+	put_entry(&page, QUEUE_DISPATCH, QUEUE_FLIGHT, QUEUE_DUE);
+	put(&page, QUEUE_DEL_LEASE)->target = 0;
+	assert_true(write_page(&h, &page));
+	assert_string_equal(redis_ask(&server, "ZCARD {dp:t}:live:app"), "600");
+	assert_string_equal(redis_ask(&server, "HLEN {dp:t}:flight:app"), "0");
+	assert_string_equal(redis_ask(&server, "ZSCORE {dp:t}:live:app %b",
+				      "\x40\x04\xaf\0\0\0\0\0\0\0\0\0\0\0\0\0", (size_t)16),
+			    "1000");
+	assert_string_equal(redis_ask(&server, "HSTRLEN {dp:t}:user:400001"
+					       "00-0000-0000-0000-000000000000 s:app"),
+			    "62");
+	close_store(&h);
+}
+
 static void test_page_and_dispatch_in_one(void **state)
 {
 	struct queue_effect effects[4];
@@ -942,6 +978,7 @@ int main(void)
 		TEST(test_page_is_applied),
 		TEST(test_dispatch_gives_what_the_task_carries),
 		TEST(test_page_and_dispatch_in_one),
+		TEST(test_many_users_in_one_page),
 		TEST(test_pages_under_way),
 		TEST(test_other_epoch_is_fenced),
 		TEST(test_other_nonce_is_fenced),
