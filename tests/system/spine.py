@@ -262,6 +262,7 @@ class Spine:
         self.groups = {name: directory.group(name) for name in groups}
         self.driver, self.guard, self.more = driver or directory.driver, guard, more
         self.target_options, self.broker, self.connect, self.log_level = targets or {}, broker or {}, connect, log_level
+        self.log_in = {}  # target -> function of its service that gives login_url and auth
         self.known = {}  # everybody who ever was in scope
         self.pipeline = None
 
@@ -291,9 +292,11 @@ class Spine:
             "driver": self.driver, "groups": [{"name": n, "dn": dn} for n, dn in self.groups.items()], **self.more})
 
     def targets(self):
-        return {name: target_section(service, self.d.kind, guard=self.guard, retry={"first": "100ms", "cap": "1s"},
-                                     **self.target_options.get(name, {}))
-                for name, service in self.services.items()}
+        sections = {name: target_section(service, self.d.kind, guard=self.guard, retry={"first": "100ms", "cap": "1s"},
+                                         **self.target_options.get(name, {}))
+                    for name, service in self.services.items()}
+        return {name: section | self.log_in[name](self.services[name]) if name in self.log_in else section
+                for name, section in sections.items()}
 
     # ---- who should be there ----
 

@@ -1,12 +1,15 @@
 """The whole line against every real directory: each kind of change made there arrives at both services, field by field, at the same account.
 The bodies are the same for all; each class at the end is one directory with one way of following it, on a server of its own."""
 
+import os
 import random
 import shutil
+import signal
 import time
 
 import pytest
 
+from pipeline import Secret
 from spine import ActiveDirectory, DirectoryServer, OpenLdap, Spine, place_of
 
 USERS = 60
@@ -23,7 +26,9 @@ def s(request, tmp_path_factory):
     with cls.directory(place / "directory", users=USERS) as d:
         targets = {"app": {"mapping": cls.scim_mapping}, "m365": {"mapping": cls.graph_mapping}}
         groups = ["staff", "inner"] if cls.groups else []
-        with Spine(d, tmp_path_factory.mktemp("spine"), driver=cls.driver, groups=groups, targets=targets, **cls.source) as s:
+        spine = Spine(d, tmp_path_factory.mktemp("spine"), driver=cls.driver, groups=groups, targets=targets)
+        cls.prepare(spine)
+        with spine as s:
             s.settle(60)
             yield s
             assert "delete" not in s.kinds({"app": 0, "m365": 0}), "nothing is ever deleted where the policy is to disable"
@@ -47,8 +52,11 @@ class Basics:
 
     driver = None
     groups = False
-    source = {}
     scim_mapping, graph_mapping = {}, {}
+
+    @staticmethod
+    def prepare(spine):
+        """Last changes before dirpipe starts."""
 
     def test_initial_load(self, s):
         assert len(s.settle()) == USERS
@@ -205,6 +213,27 @@ class Changes(Basics):
         assert s.account("app", second)["userName"] == "u0001040"
         assert only_updates(s, mark)
 
+    def test_names_that_are_exchanged_at_once_are_told(self, s):
+        """Each has the name that the other shall get: no order of writes helps, so both wait and a person sees why."""
+        dn, entry = person(s, 1045)
+        other, second = person(s, 1046)
+        mark = s.mark()
+        collector = s.pipeline.pids("dirpipe-collector")[0]
+        os.kill(collector, signal.SIGSTOP)  # so that it sees the end of it alone
+        try:
+            dn = s.d.log_in_as(dn, "between1045")
+            other = s.d.log_in_as(other, "u0001045")
+            dn = s.d.log_in_as(dn, "u0001046")
+        finally:
+            os.kill(collector, signal.SIGCONT)
+        s.pipeline.wait(lambda: s.queue("app")["parked"] == 2, "both to be parked")
+        assert {s.user(e["id"])["targets"]["app"]["stuck"]["reason"] for e in (entry, second)} == {"name_taken"}
+        assert only_updates(s, mark) and not s.switched(mark)
+        s.d.log_in_as(dn, "third1045")
+        s.settle()
+        assert s.queue("app")["parked"] == s.queue("m365")["parked"] == 0
+        assert s.account("app", second)["userName"] == "u0001045" and only_updates(s, mark)
+
     def test_created_anew_under_the_same_name(self, s):
         dn, entry = person(s, 1050)
         s.d.delete(dn)
@@ -311,7 +340,23 @@ class TestActiveDirectory(Changes):
 
 
 class TestOpenLdapPolled(Basics):
+    """With the other ways to log in: a certificate at Microsoft, client credentials at the SCIM service."""
+
     directory, driver = OpenLdap, "poll"
+
+    @staticmethod
+    def prepare(spine):
+        spine.log_in = {
+            "app": lambda s: {"login_url": s.token_url, "auth": {
+                "method": "client_secret", "client_id": s.client_id, "client_secret": Secret(s.client_secret_file), "scope": "scim"}},
+            "m365": lambda s: {"auth": {"method": "certificate", "client_id": s.client_id, "certificate": s.client_cert,
+                                        "private_key": Secret(s.client_key)}}}
+
+    def test_logged_in_otherwise(self, s):
+        conf = s.pipeline.conf["targets"]
+        assert "token" not in conf["app"]["auth"] and "client_secret" not in conf["m365"]["auth"]
+        assert [r for r in s.scim.requests() if r["path"] == "/oauth/token" and r["status"] == 200]
+        assert s.pipeline.cli("check").returncode == 0
 
 
 class Test389DsPolled(Basics):
