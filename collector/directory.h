@@ -50,11 +50,13 @@ void directory_disconnect(LDAP *ld);
 const char *directory_step_name(enum directory_step step); /* "resolve", "connect", "tls", "bind" */
 
 typedef void (*directory_say_fn)(void *arg, bool ok, const char *step, const char *text);
-/* The steps of `dirpipe check source` that all drivers share, on every URI: resolve, connect, TLS, bind, base can be read; then
- * more(ld, uri, …), the driver's own steps, if given. more returns its failed steps. Returns all failed ones. */
-int directory_check(const struct directory_conf *c, directory_say_fn say, void *arg,
-		    int (*more)(LDAP *ld, const struct directory_conf *c, directory_say_fn say,
-				void *arg));
+/* A driver's own steps of `dirpipe check source`, once bound. Returns the failed ones. */
+typedef int (*directory_more_fn)(LDAP *ld, const struct directory_conf *c, directory_say_fn say,
+				 void *arg);
+/* `dirpipe check source`: the section is read; then on every URI what all drivers share: resolve, connect, TLS, bind, base can be
+ * read; then more. Returns all failed steps. */
+int directory_check(const struct conf_node *source, directory_say_fn say, void *arg,
+		    directory_more_fn more);
 /* A further step, which never fails: warns when some userPassword can be read. */
 void directory_check_secrets(LDAP *ld, const struct directory_conf *c, directory_say_fn say,
 			     void *arg);

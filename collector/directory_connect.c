@@ -410,8 +410,7 @@ void directory_check_secrets(LDAP *ld, const struct directory_conf *c, directory
 }
 
 static int check_server(const struct directory_conf *c, size_t uri, directory_say_fn say, void *arg,
-			int (*more)(LDAP *, const struct directory_conf *, directory_say_fn,
-				    void *))
+			directory_more_fn more)
 {
 	struct directory_failure f;
 	LDAP *ld = directory_connect(c, uri, &f);
@@ -435,13 +434,19 @@ static int check_server(const struct directory_conf *c, size_t uri, directory_sa
 	return failed;
 }
 
-int directory_check(const struct directory_conf *c, directory_say_fn say, void *arg,
-		    int (*more)(LDAP *ld, const struct directory_conf *c, directory_say_fn say,
-				void *arg))
+int directory_check(const struct conf_node *source, directory_say_fn say, void *arg,
+		    directory_more_fn more)
 {
+	CLEANUP(buf_cleanup) struct buf why = {0};
+	struct directory_conf *c = directory_conf_new(source, &why);
 	int failed = 0;
 
+	if (c == NULL) {
+		say(arg, false, "config", why.p);
+		return 1;
+	}
 	for (size_t i = 0; i < c->uris_n; i++)
 		failed += check_server(c, i, say, arg, more);
+	directory_conf_free(c);
 	return failed;
 }

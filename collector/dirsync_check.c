@@ -332,29 +332,14 @@ static int check_dirsync(LDAP *ld, const struct directory_conf *c, directory_say
 	return check_server(ld, c, true, say, arg);
 }
 
-static int check(const struct conf_node *conf, const char *name, directory_say_fn say, void *arg,
-		 int (*more)(LDAP *ld, const struct directory_conf *c, directory_say_fn say,
-			     void *arg))
-{
-	CLEANUP(buf_cleanup) struct buf why = {0};
-	struct directory_conf *c = directory_conf_new(conf, &why);
-	int failed;
-
-	if (!c) {
-		say(arg, false, name, why.p);
-		return 1;
-	}
-	failed = directory_check(c, say, arg, more);
-	directory_conf_free(c);
-	return failed;
-}
-
 int dirsync_check(const struct conf_node *conf, const char *name, directory_say_fn say, void *arg)
 {
-	return check(conf, name, say, arg, check_dirsync);
+	(void)name;
+	return directory_check(conf, say, arg, check_dirsync);
 }
 
 int usn_check(const struct conf_node *conf, const char *name, directory_say_fn say, void *arg)
 {
-	return check(conf, name, say, arg, ad_check);
+	(void)name;
+	return directory_check(conf, say, arg, ad_check);
 }

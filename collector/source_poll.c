@@ -7,10 +7,7 @@
  *	   AD: handed over ←──────┘                                        refused: asked again every minute */
 #include "ad.h"
 #include "poll_check.h"
-#include "poll_cursor.h"
-#include "poll_server.h"
-#include "poll_stamp.h"
-#include "reader.h"
+#include "poll_source.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -23,39 +20,7 @@ enum {
 	READ_AT_ONCE = 1000, /* ids, reader.h's bound */
 };
 
-enum phase { STOPPED, CONNECTING, PROBING, SURVEYING, CATCHING_UP, LIVE, REFUSED, HANDED_OVER };
-enum work { IDLE, FULL, DELTA, SWEEP, SWEEP_READ };
-
-struct source {
-	struct loop *loop;
-	const struct conf_node *conf;
-	struct source_host host;
-	struct directory_conf *settings;
-	struct directory *directory;
-	struct loop_timer *timer;
-	struct source *ad; /* source_usn's, once the server proved to be AD */
-	enum phase phase;
-	enum work work;
-
-	/* of the server */
-	struct poll_server server;
-	struct reader *reader;	   /* the line's requests */
-	struct reader *own_reader; /* what a sweep found changed; its host is ours */
-	struct source_host own_host;
-
-	/* what the cursor stands for */
-	struct poll_cursor known;
-	struct buf cookie, state; /* as given to start: for source_usn */
-
-	struct poll_table *table;
-	bool full, behind, quiet;
-	int64_t newest_ms, work_ms, sweep_ms;
-	size_t seen, delivered;
-	struct id *changed; /* of a sweep: to be read */
-	size_t changed_n, changed_cap, changed_next;
-};
-
-static const char *uri_of(const struct source *s)
+const char *poll_uri(const struct source *s)
 {
 	return directory_conf_uri(s->settings, directory_uri(s->directory));
 }
@@ -67,11 +32,11 @@ static void forget_work(struct source *s)
 	s->changed_n = 0;
 }
 
-static void refuse(struct source *s, enum source_problem problem, const char *why)
+void poll_refuse(struct source *s, enum source_problem problem, const char *why)
 {
 	forget_work(s);
 	s->phase = REFUSED;
-	s->host.state(s->host.arg, false, uri_of(s), problem, why);
+	s->host.state(s->host.arg, false, poll_uri(s), problem, why);
 	if (s->phase != REFUSED)
 		return;
 	directory_stop(s->directory);
@@ -85,11 +50,11 @@ static void down(void *arg, enum source_problem problem, const char *why, int64_
 	(void)retry_ms;
 	forget_work(s);
 	s->phase = CONNECTING;
-	s->host.state(s->host.arg, false, uri_of(s), problem, why);
+	s->host.state(s->host.arg, false, poll_uri(s), problem, why);
 }
 
 /* true: the operation failed, and what follows from it was done. */
-static bool failed(struct source *s, const struct directory_result *r, const char *step)
+bool poll_failed(struct source *s, const struct directory_result *r, const char *step)
 {
 	CLEANUP(buf_cleanup) struct buf why = {0};
 
@@ -100,7 +65,7 @@ static bool failed(struct source *s, const struct directory_result *r, const cha
 	buf_addf(&why, "%s: %s (%s)", step, ldap_err2string(r->rc), r->text);
 	if (r->rc == LDAP_SIZELIMIT_EXCEEDED || r->rc == LDAP_ADMINLIMIT_EXCEEDED) {
 		buf_adds(&why, ": lift the size and time limits of the account");
-		refuse(s, SOURCE_RIGHTS, why.p);
+		poll_refuse(s, SOURCE_RIGHTS, why.p);
 	} else {
 		directory_fail(s->directory, why.p);
 	}
@@ -114,7 +79,7 @@ static void give_cursor(struct source *s)
 	CLEANUP(buf_cleanup) struct buf state = {0};
 
 	s->known.base = s->server.base_id;
-	snprintf(s->known.server, sizeof(s->known.server), "%s", uri_of(s));
+	snprintf(s->known.server, sizeof(s->known.server), "%s", poll_uri(s));
 	snprintf(s->known.stamp, sizeof(s->known.stamp), "%s", s->server.flavour.stamp);
 	poll_cursor_format(&s->known, &state);
 	s->host.cursor(s->host.arg,
@@ -246,11 +211,11 @@ static void searched(void *arg, const struct directory_result *r)
 	struct source *s = arg;
 	enum work work = s->work;
 
-	if (failed(s, r, "searching"))
+	if (poll_failed(s, r, "searching"))
 		return;
 	if (work != DELTA && s->seen == 0 && !id_is_zero(&s->known.base)) {
-		refuse(s, SOURCE_FOREIGN,
-		       "the directory came back without a single entry below base_dn");
+		poll_refuse(s, SOURCE_FOREIGN,
+			    "the directory came back without a single entry below base_dn");
 		return;
 	}
 	if (work == SWEEP) {
@@ -270,7 +235,7 @@ static void searched(void *arg, const struct directory_result *r)
 		next_work(s);
 }
 
-static void search(struct source *s, enum work work, const char *filter)
+void poll_search(struct source *s, enum work work, const char *filter)
 {
 	struct directory_search what = {
 		.base = directory_conf_base(s->settings),
@@ -293,7 +258,7 @@ static void search(struct source *s, enum work work, const char *filter)
 		s->work = IDLE; /* down() comes */
 }
 
-static void search_delta(struct source *s)
+void poll_search_delta(struct source *s)
 {
 	CLEANUP(buf_cleanup) struct buf filter = {0};
 	CLEANUP(buf_cleanup) struct buf since = {0};
@@ -302,7 +267,7 @@ static void search_delta(struct source *s)
 	if (s->quiet || poll_stamp_back(s->known.newest, OVERLAP_S, &since) < 0)
 		buf_adds(&since, s->known.newest);
 	buf_addf(&filter, "(&%s(%s>=%s))", s->server.filter.p, s->server.flavour.stamp, since.p);
-	search(s, DELTA, filter.p);
+	poll_search(s, DELTA, filter.p);
 }
 
 static void tick(void *arg)
@@ -314,12 +279,12 @@ static void tick(void *arg)
 		directory_start(s->directory);
 	} else if (s->phase == LIVE && s->work == IDLE) {
 		if (loop_now_ms(s->loop) < s->sweep_ms) {
-			search_delta(s);
+			poll_search_delta(s);
 			return;
 		}
 		s->host.begin(s->host.arg, true);
 		if (s->phase == LIVE)
-			search(s, SWEEP, s->server.filter.p);
+			poll_search(s, SWEEP, s->server.filter.p);
 	}
 }
 
@@ -361,190 +326,6 @@ static void own_answer(void *arg, uint64_t token, bool ok, const struct id *miss
 		directory_fail(s->directory, "reading what a sweep found changed failed");
 }
 
-/* ---- the beginning of a connection ---- */
-
-static void begin(struct source *s)
-{
-	/* The same server knows best: what went while we were away is looked for at once. After a fail-over the other server
-	 * gets time to replicate. */
-	bool same = strcmp(s->known.server, uri_of(s)) == 0;
-
-	s->phase = CATCHING_UP;
-	s->quiet = false;
-	s->sweep_ms = loop_now_ms(s->loop) + (same ? 0 : conf_int(s->conf, "sweep_interval"));
-	s->host.begin(s->host.arg, s->full);
-	if (s->phase != CATCHING_UP)
-		return;
-	if (s->full)
-		search(s, FULL, s->server.filter.p);
-	else
-		search_delta(s);
-}
-
-static void surveyed(void *arg, bool ok)
-{
-	struct source *s = arg;
-
-	if (!ok) {
-		if (directory_is_up(s->directory))
-			directory_fail(s->directory, "the survey of the directory failed");
-		return;
-	}
-	s->host.surveyed(s->host.arg, !s->behind);
-	if (s->phase == SURVEYING)
-		begin(s);
-}
-
-static void base_entry(void *arg, LDAP *ld, LDAPMessage *m, int type)
-{
-	struct source *s = arg;
-
-	if (type == LDAP_RES_SEARCH_ENTRY)
-		poll_server_base(&s->server, ld, m);
-}
-
-/* Is the cursor worth something at this server? */
-static void judge(struct source *s)
-{
-	if (strcmp(s->known.stamp, s->server.flavour.stamp) != 0)
-		s->known.newest[0] = '\0';
-	s->behind = s->known.newest[0] && s->server.context[0] &&
-		    strcmp(s->server.context, s->known.newest) < 0;
-	if (s->behind) /* restored from a backup, or a replica that lags: its past is read as it is */
-		s->known.newest[0] = '\0';
-	s->full = s->known.newest[0] == '\0';
-}
-
-static void base_done(void *arg, const struct directory_result *r)
-{
-	struct source *s = arg;
-	CLEANUP(buf_cleanup) struct buf why = {0};
-
-	if (r->rc != LDAP_NO_SUCH_OBJECT && failed(s, r, "reading base_dn"))
-		return;
-	if (!s->server.base_exists) {
-		refuse(s, SOURCE_FOREIGN, "base_dn is not there, or the account cannot see it");
-		return;
-	}
-	if (!s->server.base_readable) {
-		buf_addf(&why,
-			 "the account cannot read %s and %s of base_dn: grant read on these "
-			 "operational attributes",
-			 s->server.flavour.schema->id_attr, s->server.flavour.stamp);
-		refuse(s, SOURCE_RIGHTS, why.p);
-		return;
-	}
-	if (!id_is_zero(&s->known.base) && !id_equal(&s->known.base, &s->server.base_id)) {
-		refuse(s, SOURCE_FOREIGN,
-		       "base_dn is another entry than the cursor's: a rebuilt or foreign "
-		       "directory");
-		return;
-	}
-	judge(s);
-	s->host.state(s->host.arg, true, uri_of(s), SOURCE_NONE, "");
-	if (s->phase != PROBING)
-		return;
-	s->phase = SURVEYING;
-	if (s->host.survey_wanted(s->host.arg))
-		reader_survey(s->reader, surveyed, s);
-	else
-		begin(s);
-}
-
-static void forget_readers(struct source *s)
-{
-	reader_free(s->reader);
-	reader_free(s->own_reader);
-	s->reader = NULL;
-	s->own_reader = NULL;
-}
-
-static void new_readers(struct source *s)
-{
-	const char *more[] = {s->server.flavour.stamp, NULL};
-	struct reader_settings settings = {
-		.loop = s->loop,
-		.directory = s->directory,
-		.source = s->conf,
-		.schema = s->server.flavour.schema,
-		.host = &s->host,
-		.base = directory_conf_base(s->settings),
-		.more = more,
-		.page = (int)conf_int(s->conf, "page_size"),
-	};
-
-	forget_readers(s);
-	s->reader = reader_new(&settings);
-	settings.host = &s->own_host;
-	s->own_reader = reader_new(&settings);
-}
-
-static void root_entry(void *arg, LDAP *ld, LDAPMessage *m, int type)
-{
-	struct source *s = arg;
-
-	if (type == LDAP_RES_SEARCH_ENTRY)
-		s->server.flavour = poll_flavour_of(ld, m);
-}
-
-static void start_ad(struct source *s)
-{
-	struct source_cursor cursor = {buf_slice(&s->cookie), buf_slice(&s->state)};
-
-	s->phase = HANDED_OVER;
-	source_usn.start(s->ad, s->state.n > 0 ? &cursor : NULL);
-}
-
-static void hand_over(struct source *s)
-{
-	CLEANUP(buf_cleanup) struct buf why = {0};
-	directory_stop(s->directory);
-	s->ad = source_usn.create(s->loop, s->conf, &s->host, &why);
-	if (!s->ad) {
-		refuse(s, SOURCE_UNREACHABLE, why.p);
-		return;
-	}
-	start_ad(s);
-}
-
-static void root_done(void *arg, const struct directory_result *r)
-{
-	struct source *s = arg;
-	const char *attrs[] = {NULL, NULL, "contextCSN", "objectClass", NULL};
-
-	if (failed(s, r, "reading the root DSE"))
-		return;
-	if (s->server.flavour.ad) {
-		hand_over(s);
-		return;
-	}
-	poll_server_set(&s->server, s->conf);
-	new_readers(s);
-	attrs[0] = s->server.flavour.schema->id_attr;
-	attrs[1] = s->server.flavour.stamp;
-	if (!directory_search(s->directory,
-			      &(struct directory_search){.base = directory_conf_base(s->settings),
-							 .scope = LDAP_SCOPE_BASE,
-							 .attrs = attrs},
-			      base_entry, base_done, s))
-		s->work = IDLE; /* down() comes */
-}
-
-static void up(void *arg, size_t uri)
-{
-	struct source *s = arg;
-
-	(void)uri;
-	s->phase = PROBING;
-	poll_server_done(&s->server);
-	if (!directory_search(s->directory,
-			      &(struct directory_search){.base = "",
-							 .scope = LDAP_SCOPE_BASE,
-							 .attrs = poll_root_attrs},
-			      root_entry, root_done, s))
-		s->work = IDLE; /* down() comes */
-}
-
 /* ---- the driver ---- */
 
 static void destroy(struct source *s)
@@ -553,7 +334,7 @@ static void destroy(struct source *s)
 		return;
 	if (s->ad)
 		source_usn.destroy(s->ad);
-	forget_readers(s);
+	poll_forget_readers(s);
 	poll_server_done(&s->server);
 	directory_free(s->directory);
 	directory_conf_free(s->settings);
@@ -585,7 +366,7 @@ static struct source *create(struct loop *loop, const struct conf_node *conf,
 	s->settings = settings;
 	s->table = poll_table_new();
 	s->timer = loop_timer_new(loop, tick, s);
-	s->directory = directory_new(loop, settings, &(struct directory_events){s, up, down});
+	s->directory = directory_new(loop, settings, &(struct directory_events){s, poll_up, down});
 	return s;
 }
 
@@ -604,7 +385,7 @@ static void start(struct source *s, const struct source_cursor *cursor)
 	poll_table_free(s->table);
 	s->table = poll_table_new();
 	if (s->ad) {
-		start_ad(s);
+		poll_start_ad(s);
 		return;
 	}
 	s->phase = CONNECTING;

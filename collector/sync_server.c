@@ -278,16 +278,6 @@ static int check_more(LDAP *ld, const struct directory_conf *c, directory_say_fn
 
 int sync_check(const struct conf_node *conf, const char *name, directory_say_fn say, void *arg)
 {
-	CLEANUP(buf_cleanup) struct buf why = {0};
-	struct directory_conf *settings = directory_conf_new(conf, &why);
-	int failed;
-
 	(void)name;
-	if (settings == NULL) {
-		say(arg, false, "config", why.p);
-		return 1;
-	}
-	failed = directory_check(settings, say, arg, check_more);
-	directory_conf_free(settings);
-	return failed;
+	return directory_check(conf, say, arg, check_more);
 }
