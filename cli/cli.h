@@ -20,6 +20,12 @@ int cli_status(const struct cli *cli, int argc, char **argv);
 int cli_user(const struct cli *cli, int argc, char **argv);
 int cli_queue(const struct cli *cli, int argc, char **argv);
 int cli_dead(const struct cli *cli, int argc, char **argv);
+int cli_parked(const struct cli *cli, int argc, char **argv);
+int cli_held(const struct cli *cli, int argc, char **argv);
+int cli_sync(const struct cli *cli, int argc, char **argv);
+int cli_pause(const struct cli *cli, int argc, char **argv);
+int cli_resume(const struct cli *cli, int argc, char **argv);
+int cli_log(const struct cli *cli, int argc, char **argv);
 
 /* Wrong words: says so with the usage on stderr, gives EXIT_USAGE_. */
 int cli_usage(const char *usage);

@@ -1,4 +1,4 @@
-/* `dirpipe user show` and `dirpipe dead`: one person, and those whom no retry mends. */
+/* `dirpipe user show`, `dirpipe dead` and `dirpipe parked`: one person, and those who are stuck. */
 #include "control.h"
 #include "service.h"
 
@@ -62,7 +62,7 @@ int cli_user(const struct cli *cli, int argc, char **argv)
 	return rc;
 }
 
-static void print_dead(const cJSON *result)
+static void print_stuck(const cJSON *result)
 {
 	const cJSON *u;
 
@@ -74,7 +74,7 @@ static void print_dead(const cJSON *result)
 		fputs("there are more; --json and `dirpipe queue` tell how many\n", stderr);
 }
 
-static int dead_list(const struct cli *cli, const char *target)
+static int list(const struct cli *cli, const char *verb, const char *target)
 {
 	cJSON *result, *request = cJSON_CreateObject();
 	int rc;
@@ -82,9 +82,9 @@ static int dead_list(const struct cli *cli, const char *target)
 	if (target)
 		cJSON_AddStringToObject(request, "target", target);
 	cJSON_AddNumberToObject(request, "most", 10000);
-	rc = control_ask(cli, "dead_ls", request, &result);
+	rc = control_ask(cli, verb, request, &result);
 	if (rc == 0 && !control_print_json(cli, result))
-		print_dead(result);
+		print_stuck(result);
 	cJSON_Delete(request);
 	cJSON_Delete(result);
 	return rc;
@@ -121,10 +121,17 @@ static int dead_change(const struct cli *cli, const char *verb, const char *targ
 int cli_dead(const struct cli *cli, int argc, char **argv)
 {
 	if (argc >= 1 && argc <= 2 && strcmp(argv[0], "ls") == 0)
-		return dead_list(cli, argc == 2 ? argv[1] : NULL);
+		return list(cli, "dead_ls", argc == 2 ? argv[1] : NULL);
 	if (argc == 3 && strcmp(argv[0], "retry") == 0)
 		return dead_change(cli, "dead_retry", argv[1], argv[2]);
 	if (argc == 3 && strcmp(argv[0], "drop") == 0)
 		return dead_change(cli, "dead_drop", argv[1], argv[2]);
 	return cli_usage("dead ls [TARGET] | retry TARGET (ID|--all) | drop TARGET (ID|--all)");
+}
+
+int cli_parked(const struct cli *cli, int argc, char **argv)
+{
+	if (argc < 1 || argc > 2 || strcmp(argv[0], "ls") != 0)
+		return cli_usage("parked ls [TARGET]");
+	return list(cli, "parked_ls", argc == 2 ? argv[1] : NULL);
 }

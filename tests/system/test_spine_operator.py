@@ -172,10 +172,10 @@ def test_poison(s):
 
     # tried again it is refused again; a newer version revives it by itself
     requests = len([r for r in s.scim.requests() if r["method"] == "POST"])
-    assert s.pipeline.cli("dead", "retry", "app", entry["id"], "--json") == {"changed": 1}
+    assert s.pipeline.cli("dead", "retry", "app", entry["id"], "--json")["changed"] == 1
     s.pipeline.wait(lambda: s.queue("app")["dead"] == 1 and len([r for r in s.scim.requests() if r["method"] == "POST"]) > requests,
                     "it to be refused again")
-    assert s.pipeline.cli("dead", "drop", "app", entry["id"], "--json") == {"changed": 1}
+    assert s.pipeline.cli("dead", "drop", "app", entry["id"], "--json")["changed"] == 1
     assert s.queue("app")["dead"] == 0 and not s.account("app", entry)
     assert s.pipeline.cli("dead", "ls", "--json")["users"] == []
     s.d.replace(dn, title="Dr")
@@ -185,8 +185,35 @@ def test_poison(s):
     s.settle()
 
 
+def test_pause_and_resume(s):
+    dn = s.settle()[0]["dn"]
+    entry = s.d.entry(dn)
+    assert s.pipeline.cli("pause", "app", "a visitor", "--json")["changed"] == 1
+    s.d.replace(dn, title="While paused")
+    s.pipeline.wait(lambda: s.queue("app")["ready"] == 1 and s.queue("m365")["clean"] > 0, "the change to wait")
+    assert "app is paused (by_operator)" in s.pipeline.cli("status").stdout and "a visitor" in s.pipeline.cli("status").stdout
+    assert s.account("app", entry).get("title") != "While paused"
+    assert s.pipeline.cli("resume", "app").stdout == "1 changed\n"
+    s.pipeline.wait(lambda: s.account("app", entry).get("title") == "While paused", "the change to arrive")
+    s.settle()
+
+
+def test_sync_run_mends_what_somebody_changed_at_the_service(s):
+    entry = s.settle()[0]
+    account = s.account("app", entry)
+    patch = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [{"op": "replace", "path": "displayName", "value": "Nobody"}]}
+    assert s.scim.call("PATCH", f"/Users/{account['id']}", patch).status == 200
+    assert s.pipeline.cli("sync", "run", "app", "--user", entry["id"], "--json")["changed"] == 1
+    s.pipeline.wait(lambda: s.account("app", entry)["displayName"] == account["displayName"], "the name to be mended")
+    log = s.pipeline.cli("log", "50").stdout
+    assert entry["id"] in log and "Nobody" not in log
+    assert s.pipeline.cli("held", "ls").stdout == "" and s.pipeline.cli("parked", "ls", "app", "--json")["users"] == []
+    s.settle()
+
+
 def test_verbs_say_what_is_wrong(s):
-    for words, code in [(("user", "show", "x"), 64), (("user", "show", "00000000-0000-0000-0000-00000000ffff"), 1), (("user",), 64),
+    for words, code in [(("pause",), 64), (("resume", "nobody"), 1), (("sync", "run"), 64), (("log", "x"), 64), (("parked",), 64),
+                        (("held", "confirm", "corp", "group", "nobody"), 1), (("held", "confirm"), 64), (("user", "show", "x"), 64), (("user", "show", "00000000-0000-0000-0000-00000000ffff"), 1), (("user",), 64),
                         (("queue", "nobody"), 1), (("dead", "retry", "nobody", "--all"), 1), (("dead",), 64), (("status", "x"), 64), (("fly",), 64)]:
         done = s.pipeline.cli(*words, check=False)
         assert done.returncode == code and done.stderr and not done.stdout, (words, done)

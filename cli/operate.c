@@ -1,0 +1,125 @@
+/* What an operator does beside looking: hold and confirm, pause and resume, read again, the provisioning log. */
+#include "control.h"
+#include "service.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Asks and prints: JSON with --json, else by show. request is taken over. */
+static int ask(const struct cli *cli, const char *verb, cJSON *request,
+	       void (*show)(const cJSON *result))
+{
+	cJSON *result;
+	int rc = control_ask(cli, verb, request, &result);
+
+	cJSON_Delete(request);
+	if (rc == 0 && !control_print_json(cli, result) && !cli->quiet)
+		show(result);
+	cJSON_Delete(result);
+	return rc;
+}
+
+static cJSON *fields(const char *name, const char *value)
+{
+	cJSON *request = cJSON_CreateObject();
+
+	if (value)
+		cJSON_AddStringToObject(request, name, value);
+	return request;
+}
+
+static void show_changed(const cJSON *result)
+{
+	printf("%lld changed\n", (long long)json_int(result, "changed", 0));
+}
+
+static void show_held(const cJSON *result)
+{
+	const cJSON *h;
+
+	cJSON_ArrayForEach (h, json_array(result, "held"))
+		printf("%-16s %s %-16s %-12s %-8s since %s\n", control_text(h, "target", "?"),
+		       control_text(h, "user", "?"), control_text(h, "op", "?"),
+		       control_text(h, "what", ""), control_text(h, "phase", "?"),
+		       control_text(h, "since", "-"));
+	cJSON_ArrayForEach (h, json_array(result, "holds"))
+		printf("%-16s %s %s shrank from %lld to %lld, since %s\n",
+		       control_text(h, "source", "?"), control_text(h, "kind", "?"),
+		       control_text(h, "name", ""), (long long)json_int(h, "was", 0),
+		       (long long)json_int(h, "now", 0), control_text(h, "since", "-"));
+}
+
+int cli_held(const struct cli *cli, int argc, char **argv)
+{
+	cJSON *request;
+
+	if (argc >= 1 && argc <= 2 && strcmp(argv[0], "ls") == 0)
+		return ask(cli, "held_ls", fields("target", argc == 2 ? argv[1] : NULL), show_held);
+	if (argc == 4 && strcmp(argv[0], "confirm") == 0) {
+		request = fields("source", argv[1]);
+		cJSON_AddStringToObject(request, "kind", argv[2]);
+		cJSON_AddStringToObject(request, "name", argv[3]);
+		return ask(cli, "confirm_hold", request, show_changed);
+	}
+	return cli_usage("held ls [TARGET] | held confirm SOURCE (group|source) NAME");
+}
+
+int cli_sync(const struct cli *cli, int argc, char **argv)
+{
+	cJSON *request;
+
+	if ((argc != 2 && argc != 4) || strcmp(argv[0], "run") != 0 ||
+	    (argc == 4 && strcmp(argv[2], "--user") != 0))
+		return cli_usage("sync run TARGET [--user ID]");
+	request = fields("target", argv[1]);
+	if (argc == 4)
+		cJSON_AddStringToObject(request, "user", argv[3]);
+	return ask(cli, "resync", request, show_changed);
+}
+
+int cli_pause(const struct cli *cli, int argc, char **argv)
+{
+	cJSON *request;
+
+	if (argc < 1 || argc > 2)
+		return cli_usage("pause TARGET [WHY]");
+	request = fields("target", argv[0]);
+	if (argc == 2)
+		cJSON_AddStringToObject(request, "why", argv[1]);
+	return ask(cli, "pause", request, show_changed);
+}
+
+int cli_resume(const struct cli *cli, int argc, char **argv)
+{
+	(void)argv;
+	if (argc != 1)
+		return cli_usage("resume TARGET");
+	return ask(cli, "resume", fields("target", argv[0]), show_changed);
+}
+
+static void show_log(const cJSON *result)
+{
+	const cJSON *line;
+
+	cJSON_ArrayForEach (line, json_array(result, "lines")) {
+		CLEANUP(buf_cleanup) struct buf text = {0};
+
+		json_print(line, &text);
+		puts(text.p);
+	}
+}
+
+int cli_log(const struct cli *cli, int argc, char **argv)
+{
+	cJSON *request = cJSON_CreateObject();
+	char *end = NULL;
+	long most = argc == 1 ? strtol(argv[0], &end, 10) : 100;
+
+	if (argc > 1 || (argc == 1 && (*end || most < 1))) {
+		cJSON_Delete(request);
+		return cli_usage("log [LINES]");
+	}
+	cJSON_AddNumberToObject(request, "most", (double)most);
+	return ask(cli, "log", request, show_log);
+}
