@@ -5,12 +5,8 @@
  *	stopped → connecting → probing → surveying → catching up → live ⟲ (USN grew: a cycle)
  *	              ▲___________│__________│____________│__________│   the connection broke
  *	              ▲_________________ refused (a right is missing, foreign domain): asked again every minute */
-#include "ad.h"
-#include "ad_read.h"
 #include "dirsync_check.h"
-#include "dirsync_page.h"
-#include "log.h"
-#include "reader.h"
+#include "dirsync_source.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -23,48 +19,9 @@ enum {
 	SWEEP_OWED_MS = 60 * 60 * 1000,
 };
 
-enum phase { STOPPED, CONNECTING, PROBING, SURVEYING, CATCHING_UP, LIVE, REFUSED };
-
-struct source {
-	struct loop *loop;
-	const struct conf_node *conf;
-	struct source_host host;
-	bool by_usn; /* source_usn */
-	const char *interval;
-	struct directory_conf *settings;
-	struct directory *directory;
-	struct ad_server server;
-	struct ad_probe *probe;
-	struct dirsync_page *page;
-	struct ad_read *read;
-	struct reader *reader;
-	LDAPControl **controls;
-	struct loop_timer *timer;
-	enum phase phase;
-
-	struct ad_marks marks; /* what has been read, as a vector */
-	struct buf cookie;     /* empty: from the beginning */
-	bool full, behind,
-		known; /* known: there was a cursor, so that an empty domain is no beginning */
-	int64_t full_ms;
-
-	/* the cycle */
-	bool busy, notified;
-	uint64_t covered; /* the USN up to which the last cycle reported */
-	struct id *unfit;
-	size_t unfit_n;
-	size_t users, objects;
-	uint64_t seen; /* highest uSNChanged since the connection, and whose */
-	struct id last;
-	int64_t asked_ms, cursor_ms;
-	struct source_policy policy;
-	bool reread_all;
-};
-
-static void cycle(struct source *s);
 static void tick(void *arg);
 
-static const char *uri_of(const struct source *s)
+const char *dirsync_uri(const struct source *s)
 {
 	return directory_conf_uri(s->settings, directory_uri(s->directory));
 }
@@ -84,11 +41,11 @@ static void forget_work(struct source *s)
 }
 
 /* What no reconnect mends. Asked again now and then, so that a granted right is found. */
-static void refuse(struct source *s, enum source_problem problem, const char *why)
+void dirsync_refuse(struct source *s, enum source_problem problem, const char *why)
 {
 	forget_work(s);
 	s->phase = REFUSED;
-	s->host.state(s->host.arg, false, uri_of(s), problem, why);
+	s->host.state(s->host.arg, false, dirsync_uri(s), problem, why);
 	if (s->phase != REFUSED)
 		return;
 	directory_stop(s->directory);
@@ -102,10 +59,10 @@ static void down(void *arg, enum source_problem problem, const char *why, int64_
 	(void)retry_ms;
 	forget_work(s);
 	s->phase = CONNECTING;
-	s->host.state(s->host.arg, false, uri_of(s), problem, why);
+	s->host.state(s->host.arg, false, dirsync_uri(s), problem, why);
 }
 
-static void failed(struct source *s, int rc, const char *step, const char *text)
+void dirsync_failed(struct source *s, int rc, const char *step, const char *text)
 {
 	CLEANUP(buf_cleanup) struct buf why = {0};
 
@@ -124,7 +81,7 @@ static void begin_again(struct source *s, const char *why)
 /* ---- the cursor ---- */
 
 /* The next look: at the interval, or at once after a notification, but not in a hot loop. */
-static void wait_for_tick(struct source *s)
+void dirsync_wait(struct source *s)
 {
 	int64_t wait = conf_int(s->conf, s->interval);
 	int64_t spacing = s->asked_ms + NOTIFY_SPACING_MS - loop_now_ms(s->loop);
@@ -138,7 +95,7 @@ static void go_live(struct source *s)
 {
 	s->busy = false;
 	s->phase = LIVE;
-	wait_for_tick(s);
+	dirsync_wait(s);
 }
 
 static bool policy_changed(const struct source *s)
@@ -147,13 +104,13 @@ static bool policy_changed(const struct source *s)
 	       s->policy.lockout_ms != s->server.policy.lockout_ms;
 }
 
-static void tell_policy(struct source *s)
+void dirsync_tell_policy(struct source *s)
 {
 	s->policy = s->server.policy;
 	s->host.policy(s->host.arg, &s->policy);
 }
 
-static void tell_clock(struct source *s)
+void dirsync_tell_clock(struct source *s)
 {
 	if (s->server.has_clock)
 		s->host.clock(s->host.arg, s->server.ahead_ms);
@@ -178,7 +135,7 @@ static void closed(void *arg, int rc, const char *text)
 	struct source *s = arg;
 
 	if (rc) {
-		failed(s, rc, "asking the server's state", text);
+		dirsync_failed(s, rc, "asking the server's state", text);
 		return;
 	}
 	ad_marks_take(&s->marks, &s->server, s->seen);
@@ -188,7 +145,7 @@ static void closed(void *arg, int rc, const char *text)
 	}
 	if (policy_changed(s)) {
 		/* Expiry of passwords and locks follows it, without a change of any user. */
-		tell_policy(s);
+		dirsync_tell_policy(s);
 		s->reread_all = true;
 		ad_read_search(s->read);
 	} else {
@@ -202,8 +159,8 @@ static bool end_enumeration(struct source *s)
 	bool sweep = s->full && !s->behind && s->users > 0;
 
 	if (s->full && s->users == 0 && s->known) {
-		refuse(s, SOURCE_FOREIGN,
-		       "the domain came back without a single user below base_dn");
+		dirsync_refuse(s, SOURCE_FOREIGN,
+			       "the domain came back without a single user below base_dn");
 		return false;
 	}
 	if (s->full) {
@@ -254,11 +211,11 @@ static void base_checked(void *arg, int rc, const char *text)
 	struct source *s = arg;
 
 	if (rc) {
-		failed(s, rc, "reading base_dn", text);
+		dirsync_failed(s, rc, "reading base_dn", text);
 		return;
 	}
 	if (!s->server.base_exists) {
-		refuse(s, SOURCE_FOREIGN, "base_dn is not there any more");
+		dirsync_refuse(s, SOURCE_FOREIGN, "base_dn is not there any more");
 		return;
 	}
 	for (size_t i = 0; i < s->unfit_n; i++)
@@ -274,7 +231,7 @@ static void read_done(void *arg, int rc, const char *text, uint64_t seen, const 
 	struct source *s = arg;
 
 	if (rc) {
-		failed(s, rc, "reading changed objects", text);
+		dirsync_failed(s, rc, "reading changed objects", text);
 		return;
 	}
 	if (seen > s->seen) {
@@ -339,7 +296,7 @@ static void page_done(void *arg, enum dirsync_outcome outcome, const char *text)
 		begin_again(s, text);
 		break;
 	case DIRSYNC_DENIED:
-		refuse(s, SOURCE_RIGHTS, text);
+		dirsync_refuse(s, SOURCE_RIGHTS, text);
 		break;
 	case DIRSYNC_BROKEN:
 	case DIRSYNC_OUTCOMES:
@@ -348,7 +305,7 @@ static void page_done(void *arg, enum dirsync_outcome outcome, const char *text)
 	}
 }
 
-static void cycle(struct source *s)
+void dirsync_cycle(struct source *s)
 {
 	s->busy = true;
 	s->notified = false;
@@ -368,18 +325,18 @@ static void counted(void *arg, int rc, const char *text)
 
 	s->busy = false;
 	if (!rc)
-		tell_clock(s);
+		dirsync_tell_clock(s);
 	if (rc) {
-		failed(s, rc, "asking highestCommittedUSN", text);
+		dirsync_failed(s, rc, "asking highestCommittedUSN", text);
 	} else if (s->server.usn < s->covered) {
 		directory_again(s->directory, "the server's highestCommittedUSN went back");
 	} else if (s->marks.owed && loop_now_ms(s->loop) - s->full_ms >= SWEEP_OWED_MS) {
 		begin_again(s, "reading everything again: the last full read came from a server "
 			       "that was behind");
 	} else if (s->server.usn > s->covered || s->notified) {
-		cycle(s);
+		dirsync_cycle(s);
 	} else {
-		wait_for_tick(s);
+		dirsync_wait(s);
 	}
 }
 
@@ -396,115 +353,6 @@ static void tick(void *arg)
 		s->asked_ms = loop_now_ms(s->loop);
 		ad_probe_ask(s->probe, usn, counted);
 	}
-}
-
-static void notification(void *arg, LDAP *ld, LDAPMessage *m, int type)
-{
-	struct source *s = arg;
-
-	(void)ld;
-	(void)m;
-	if (type != LDAP_RES_SEARCH_ENTRY)
-		return;
-	s->notified = true;
-	if (s->phase == LIVE && !s->busy)
-		wait_for_tick(s);
-}
-
-static void notification_ended(void *arg, const struct directory_result *r)
-{
-	(void)arg;
-	log_msg(LOG_DEBUG_, "DP-1302",
-		"change notification ended (%s); the counter is asked all the same", r->text);
-}
-
-/* ---- the beginning of a connection ---- */
-
-static void begin(struct source *s)
-{
-	s->phase = CATCHING_UP;
-	s->seen = 0;
-	s->host.begin(s->host.arg, s->full);
-	if (s->phase != CATCHING_UP)
-		return;
-	/* Before the catch-up, so that nothing falls between. */
-	if (s->server.notifies && !s->by_usn &&
-	    !ad_watch(s->directory, s->server.nc, notification, notification_ended, s))
-		log_msg(LOG_DEBUG_, "DP-1302", "change notification was not sent");
-	cycle(s);
-}
-
-static void surveyed(void *arg, bool ok)
-{
-	struct source *s = arg;
-
-	if (!ok) {
-		if (directory_is_up(s->directory))
-			directory_fail(s->directory, "the survey of the domain failed");
-		return;
-	}
-	s->host.surveyed(s->host.arg, !s->behind);
-	if (s->phase == SURVEYING)
-		begin(s);
-}
-
-static void connected(struct source *s, const char *why)
-{
-	s->host.state(s->host.arg, true, uri_of(s), SOURCE_NONE, why);
-	if (s->phase != PROBING)
-		return;
-	tell_clock(s);
-	tell_policy(s);
-	s->phase = SURVEYING;
-	if (s->host.survey_wanted(s->host.arg))
-		reader_survey(s->reader, surveyed, s);
-	else
-		begin(s);
-}
-
-static void probed(void *arg, int rc, const char *text)
-{
-	struct source *s = arg;
-	struct ad_judgement j = {AD_RESUME, false, ""};
-	enum source_problem problem;
-	CLEANUP(buf_cleanup) struct buf why = {0};
-
-	if (rc) {
-		failed(s, rc, "asking the server about itself", text);
-		return;
-	}
-	problem = ad_server_problem(&s->server, !s->by_usn, &why);
-	if (problem != SOURCE_NONE) {
-		refuse(s, problem, why.p);
-		return;
-	}
-	if (!id_is_zero(&s->marks.domain))
-		j = ad_judge(&s->marks, &s->server);
-	if (j.verdict == AD_FOREIGN) {
-		refuse(s, SOURCE_FOREIGN, j.why);
-		return;
-	}
-	if (j.verdict == AD_FULL ||
-	    (s->by_usn && !id_equal(&s->marks.current, &s->server.invocation)))
-		buf_clear(&s->cookie);
-	s->full = s->cookie.n == 0;
-	s->behind = j.behind;
-	ad_read_domain(s->read, s->server.nc);
-	connected(s, j.why);
-}
-
-static void up(void *arg, size_t uri)
-{
-	static const enum ad_question all[] = {AD_ROOT, AD_SERVICE, AD_HEAD,
-					       AD_BASE, AD_DELETED, AD_QUESTIONS};
-	static const enum ad_question more[] = {AD_ROOT,    AD_SERVICE, AD_HEAD,     AD_BASE,
-						AD_DELETED, AD_LAST,	AD_QUESTIONS};
-	struct source *s = arg;
-
-	(void)uri;
-	s->phase = PROBING;
-	s->server.last = s->marks.last;
-	ad_probe_ask(s->probe, s->marks.last_usn > 0 ? more : all, probed);
 }
 
 /* ---- the driver ---- */
@@ -546,7 +394,8 @@ static struct source *create(struct loop *loop, const struct conf_node *conf,
 	s->server.base = directory_conf_base(settings);
 	s->controls = ad_controls_new();
 	s->timer = loop_timer_new(loop, tick, s);
-	s->directory = directory_new(loop, settings, &(struct directory_events){s, up, down});
+	s->directory =
+		directory_new(loop, settings, &(struct directory_events){s, dirsync_up, down});
 	s->page = dirsync_page_new(s->directory, conf);
 	s->page->arg = s;
 	s->page->done = page_done;
