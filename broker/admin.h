@@ -29,7 +29,8 @@
  *        "connected":true,       the collector is there and its directory answers
  *        "collector":true, "driver":"syncrepl", "silent_ms":12, "session":3, "server":"ldap://…", "lag_ms":0 (or null:
  *        not known), "error":"last error, or empty", "read":0, "published":0, "unchanged":0, "total":0,
- *        "users":1000, "distrusted":false, "clock_off_ms":0 (or null),
+ *        "users":1000, "foreign":0 (ids refused since this broker became active: another source owns them), "distrusted":false,
+ *        "clock_off_ms":0 (or null),
  *        "holds":[{"kind":"group"|"source","name":"staff","was":100,"now":3,"since":TIME}]}],
  *    "targets":[{"name":"m365",
  *        "state":"ok",           ok | paused

@@ -22,6 +22,7 @@ static void view_session(struct source_view *v, const struct peer *p, const stru
 {
 	v->peer = p->number;
 	v->session = p->session;
+	v->beaten = false;
 	v->clock_off_ms = h->clock_unix_ms ? clock_unix_ms() - h->clock_unix_ms : INT64_MIN;
 	session_remember(&v->driver, h->driver);
 	collectors_forget_holds(v);
@@ -165,6 +166,19 @@ static void hold(struct session *s, const struct bus_message *m, struct peer *p)
 	log_end(&l);
 }
 
+/* BEAT says whether the directory is there and the newest trouble, not how often: each new one is counted once. A new
+ * session that is not yet connected has lost nothing. */
+static void count_errors(struct source_view *v, const struct wire_beat *b)
+{
+	bool lost = v->beaten && v->directory && !b->state;
+	bool told = b->text.n > 0 && !(v->error && slice_is(b->text, v->error));
+
+	if (!b->state)
+		v->unavailable += lost || told;
+	else
+		v->reported += told;
+}
+
 static void view_beat(struct session *s, unsigned source, const struct wire_beat *b)
 {
 	struct source_view *v = &s->sources[source];
@@ -173,6 +187,8 @@ static void view_beat(struct session *s, unsigned source, const struct wire_beat
 		metrics_observe(s->metrics, "source_lag_seconds",
 				metrics_labels("source", s->conf.turn.store.sources[source], NULL),
 				(double)b->lag_ms / 1000);
+	count_errors(v, b);
+	v->beaten = true;
 	v->directory = b->state != 0;
 	v->lag_ms = b->lag_ms;
 	v->clock_off_ms = b->clock_unix_ms ? clock_unix_ms() - b->clock_unix_ms : INT64_MIN;

@@ -37,6 +37,16 @@ static const struct {
 	{METRICS_COUNTER, "source_published_total", "Users that the collector published."},
 	{METRICS_COUNTER, "source_unchanged_total",
 	 "Entries read that were equal to what was known."},
+	{METRICS_COUNTER, "source_changes_total",
+	 "Changes committed: add (an id seen for the first time), modify, delete (gone). A "
+	 "rename is a modify: it cannot be told apart here."},
+	{METRICS_COUNTER, "source_errors_total",
+	 "Troubles: unavailable (the directory was lost or could not be reached), reported (said "
+	 "while connected), foreign_id (an id that another source owns was refused)."},
+	{METRICS_GAUGE, "source_last_change_timestamp_seconds",
+	 "When a change of the source was last committed by this broker."},
+	{METRICS_GAUGE, "source_cursor_timestamp_seconds",
+	 "When a cursor of the source was last committed by this broker."},
 	{METRICS_HISTOGRAM, "source_lag_seconds", "How far the collector is behind the directory."},
 	{METRICS_GAUGE, "queue_messages", "Users at a target by state of the queue."},
 	{METRICS_GAUGE, "queue_oldest_message_age_seconds", "Age of the oldest change that waits."},
@@ -194,8 +204,20 @@ static void landed(struct session *s, const struct queue_move *m)
 	free(f);
 }
 
+static void committed(struct source_view *v, const struct queue_effect *e, int64_t now)
+{
+	if (e->kind == QUEUE_PUT_CURSOR) {
+		v->cursor_unix_ms = now;
+	} else if (e->change != QUEUE_SAME) {
+		v->changes[e->change]++;
+		v->changed_unix_ms = now;
+	}
+}
+
 void gauges_page(struct session *s, const struct queue_page *page)
 {
+	int64_t now = clock_unix_ms();
+
 	for (size_t i = 0; i < page->moves_n; i++) {
 		const struct queue_move *m = &page->moves[i];
 
@@ -213,6 +235,8 @@ void gauges_page(struct session *s, const struct queue_page *page)
 
 		if (e->kind == QUEUE_DISPATCH)
 			flight_of(s, &e->user, e->target, true)->lane = e->old_lane;
+		else if (e->kind == QUEUE_PUT_USER || e->kind == QUEUE_PUT_CURSOR)
+			committed(&s->sources[e->source], e, now);
 	}
 	if (page->effects_n > 0)
 		metrics_observe(s->metrics, "redis_roundtrip_seconds", "",
@@ -332,6 +356,31 @@ static void set_target(struct session *s, unsigned t, int64_t now)
 		    i == state);
 }
 
+static void set_instant(struct session *s, const char *name, const char *labels, int64_t unix_ms)
+{
+	if (unix_ms)
+		set(s, name, labels, (double)unix_ms / 1000);
+}
+
+static void set_changes(struct session *s, const struct source_view *v, const char *source)
+{
+	static const char *const kinds[QUEUE_CHANGES] = {NULL, "add", "modify", "delete"};
+	const char *labels = metrics_labels("source", source, NULL);
+
+	set_instant(s, "source_last_change_timestamp_seconds", labels, v->changed_unix_ms);
+	set_instant(s, "source_cursor_timestamp_seconds", labels, v->cursor_unix_ms);
+	for (unsigned i = QUEUE_ADDED; i < QUEUE_CHANGES; i++)
+		set(s, "source_changes_total",
+		    metrics_labels("source", source, "kind", kinds[i], NULL),
+		    (double)v->changes[i]);
+}
+
+static void set_errors(struct session *s, const char *source, const char *reason, uint64_t n)
+{
+	set(s, "source_errors_total", metrics_labels("source", source, "reason", reason, NULL),
+	    (double)n);
+}
+
 static void set_source(struct session *s, unsigned i)
 {
 	struct source_view *v = &s->sources[i];
@@ -348,8 +397,12 @@ static void set_source(struct session *s, unsigned i)
 	set(s, "source_read_total", labels, (double)v->read);
 	set(s, "source_published_total", labels, (double)v->published);
 	set(s, "source_unchanged_total", labels, (double)v->unchanged);
+	set_changes(s, v, name);
+	set_errors(s, name, "unavailable", v->unavailable);
+	set_errors(s, name, "reported", v->reported);
 	if (!turn_queue(s->turn))
 		return;
+	set_errors(s, name, "foreign_id", queue_foreign(turn_queue(s->turn), i));
 	set(s, "source_users", labels, (double)queue_users(turn_queue(s->turn), i));
 	set(s, "source_distrusted", labels, queue_source_distrusted(turn_queue(s->turn), i));
 }

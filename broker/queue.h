@@ -169,12 +169,16 @@ enum queue_effect_kind {
 	QUEUE_EFFECT_KINDS
 };
 
+/* What a publication was to what is known of the user. */
+enum queue_change { QUEUE_SAME, QUEUE_ADDED, QUEUE_MODIFIED, QUEUE_DELETED, QUEUE_CHANGES };
+
 /* One flat struct; a kind uses the fields named beside it. Slices point into the page's own memory.
  */
 struct queue_effect {
 	enum queue_effect_kind kind;
 	uint16_t target, source;
 	uint8_t old_state, old_lane;
+	uint8_t change; /* PUT_USER: enum queue_change */
 	bool old_calendar;
 	struct id user, of;
 	union {

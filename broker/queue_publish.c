@@ -75,7 +75,8 @@ static bool in_target(const struct published *p, unsigned target)
 	return p->in[target / 64] >> (target % 64) & 1;
 }
 
-static void user_put(struct queue *q, uint32_t i, const struct wire_user *w)
+static void user_put(struct queue *q, uint32_t i, const struct wire_user *w,
+		     enum queue_change change)
 {
 	struct queue_effect *f = page_effect(q, QUEUE_PUT_USER);
 	const struct user *u = user_at(q, i);
@@ -83,6 +84,8 @@ static void user_put(struct queue *q, uint32_t i, const struct wire_user *w)
 	struct slice refs = page_copy(q, (struct slice){w->refs.p, w->refs.n});
 
 	f->user = u->id;
+	f->source = u->source;
+	f->change = (uint8_t)change;
 	f->row = (struct queue_user_row){
 		.id = u->id,
 		.source = page_copy(q, slice_of(q->sources[u->source].name)),
@@ -140,6 +143,19 @@ static void foreign(struct queue *q, struct source *s, const struct id *id)
 	m->reason = SLICE("foreign_id");
 }
 
+/* A user of a distrusted source is stored again, which is no change by itself. */
+static enum queue_change change_of(const struct user *u, const struct wire_user *w, bool fresh)
+{
+	uint64_t fp;
+
+	memcpy(&fp, w->fingerprint.b, sizeof(fp));
+	if (w->gone)
+		return fresh || !u->gone ? QUEUE_DELETED : QUEUE_SAME;
+	if (fresh)
+		return QUEUE_ADDED;
+	return fp == 0 || u->fp != fp || u->gone ? QUEUE_MODIFIED : QUEUE_SAME;
+}
+
 static void publish_user(struct queue *q, const struct wire_user *w, struct published *p)
 {
 	struct source *s = &q->sources[p->source];
@@ -163,11 +179,13 @@ static void publish_user(struct queue *q, const struct wire_user *w, struct publ
 	memcpy(&fp, w->fingerprint.b, sizeof(fp));
 	p->changed = fresh || p->distrusted || fp == 0 || u->fp != fp || u->gone != (w->gone != 0);
 	if (p->changed) {
+		enum queue_change change = change_of(u, w, fresh);
+
 		u->fp = fp;
 		u->gone = w->gone != 0;
 		u->version++;
 		assert(u->version != 0); /* 67 million versions of one user */
-		user_put(q, i, w);
+		user_put(q, i, w, change);
 	}
 	memset(p->in, 0, sizeof(p->in));
 	while (!w->gone && wire_next_name(&in, &name)) {

@@ -57,9 +57,14 @@ struct hold {
 struct source_view {
 	uint64_t peer; /* of the newest session; 0: none */
 	bool directory;
+	bool beaten; /* by the newest session */
 	char *server, *error, *driver;
 	int64_t lag_ms, clock_off_ms; /* INT64_MIN: not known */
 	uint64_t read, published, unchanged, total, session;
+	uint64_t unavailable, reported; /* errors, as BEATs told */
+	/* what was committed, and when (0: not by this broker) */
+	uint64_t changes[QUEUE_CHANGES];
+	int64_t changed_unix_ms, cursor_unix_ms;
 	struct hold *holds;
 	char *shown; /* labels of source_connected as the metrics have them */
 };

@@ -203,6 +203,7 @@ static cJSON *source_status(struct session *s, unsigned i)
 	number(to, "unchanged", (double)v->unchanged);
 	number(to, "total", (double)v->total);
 	number(to, "users", q ? (double)queue_users(q, i) : 0);
+	number(to, "foreign", q ? (double)queue_foreign(q, i) : 0);
 	cJSON_AddBoolToObject(to, "distrusted", q && queue_source_distrusted(q, i));
 	maybe(to, "clock_off_ms", v->clock_off_ms);
 	add_holds(v, to);

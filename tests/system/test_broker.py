@@ -342,6 +342,88 @@ def test_metrics(broker):
     assert re.search(r'^dirpipe_end_to_end_seconds_count\{target="app",priority="bulk"\} 30$', text, re.M)
 
 
+def values(broker):
+    """Every sample of /metrics that is well-formed, by name and labels."""
+    text = get(broker, "/metrics")[1]
+    lint(text)
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return {name.removeprefix("dirpipe_"): float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def publish(collector, versions, gone=()):
+    """One more batch of an open session, with a cursor; returns when it is committed."""
+    collector.number += 1
+    collector.flying[collector.number] = {}
+    collector.say("publish", session=collector.session, batch=collector.number, caught_up=1, has_cursor=1, cursor="c", server="dc1",
+                  users=[{"id": i, "gone": int(i in gone), "in": [{"text": "app"}], "fingerprint": collector.fingerprint(v),
+                          "groups": b"", "snapshot": "{}"} for i, v in versions.items()])
+    drive([collector], lambda: not collector.flying, "committed")
+
+
+def test_metrics_of_sources(redis):
+    broker = Broker(redis.folder, redis)
+    broker.conf["sources"]["branch"] = broker.conf["sources"]["corp"]
+    broker.write()
+    with broker.start():
+        broker.wait_ready()
+        wanted = users(4)
+        first, second, third, fourth = wanted
+        before = time.time()
+        corp = Collector(broker.endpoint, wanted)
+        drive([corp], corp.done, "published")
+        seen = values(broker)
+        assert seen['source_changes_total{source="corp",kind="add"}'] == 4
+        assert seen['source_changes_total{source="corp",kind="modify"}'] == seen['source_changes_total{source="corp",kind="delete"}'] == 0
+        for name in ("last_change", "cursor"):
+            assert before - 1 < seen[f'source_{name}_timestamp_seconds{{source="corp"}}'] < time.time() + 1
+            assert f'source_{name}_timestamp_seconds{{source="branch"}}' not in seen, "nothing came from there yet"
+        # Two that are other than before, one gone, one equal to what is known.
+        publish(corp, {first: 2, second: 2, third: 2, fourth: 1}, gone={third})
+        changed = values(broker)
+        assert changed['source_changes_total{source="corp",kind="add"}'] == 4
+        assert changed['source_changes_total{source="corp",kind="modify"}'] == 2
+        assert changed['source_changes_total{source="corp",kind="delete"}'] == 1
+        assert changed['source_last_change_timestamp_seconds{source="corp"}'] > seen['source_last_change_timestamp_seconds{source="corp"}']
+        # A cursor alone, and a user that is as it was, are no change.
+        publish(corp, {fourth: 1})
+        after = values(broker)
+        assert after['source_cursor_timestamp_seconds{source="corp"}'] > changed['source_cursor_timestamp_seconds{source="corp"}']
+        assert after['source_last_change_timestamp_seconds{source="corp"}'] == changed['source_last_change_timestamp_seconds{source="corp"}']
+
+        branch = Collector(broker.endpoint, {first: 9, second: 9, bytes([2] * 16): 1}, source="branch")
+        drive([corp, branch], branch.done, "the other source published")
+        seen = values(broker)
+        assert seen['source_errors_total{source="branch",reason="foreign_id"}'] == 2
+        assert seen['source_errors_total{source="corp",reason="foreign_id"}'] == 0
+        assert seen['source_changes_total{source="branch",kind="add"}'] == 1, "what is refused is no change"
+        assert {s["name"]: s["foreign"] for s in broker.ask("status")["sources"]} == {"branch": 2, "corp": 0}
+
+
+def test_errors_that_a_source_tells(broker):
+    collector = Collector(broker.endpoint, users(1))
+    drive([collector], collector.done, "published")
+
+    def say(state, text, read):
+        collector.say("beat", session=collector.session, state=state, text=text, server="ldap://dc1", read=read, unchanged=read)
+        wait(lambda: broker.ask("status")["sources"][0]["read"] == read, "heard")
+
+    # Connected; lost without a word; the reason, twice; another reason; there again; trouble although connected.
+    for read, (state, text) in enumerate([(1, ""), (0, ""), (0, "refused"), (0, "refused"), (0, "no route"), (1, ""), (1, "no right")], 1):
+        say(state, text, read)
+    seen = values(broker)
+    assert seen['source_errors_total{source="corp",reason="unavailable"}'] == 3
+    assert seen['source_errors_total{source="corp",reason="reported"}'] == 1
+    assert seen['source_unchanged_total{source="corp"}'] == 7
+    # A collector that has just come, and is not connected yet, has lost nothing.
+    newer = Collector(broker.endpoint, users(1))
+    newer.beat_at = time.monotonic() + 3600
+    collector.close()
+    drive([newer], lambda: newer.session, "the next collector")
+    newer.say("beat", session=newer.session, state=0, read=1)
+    wait(lambda: not broker.ask("status")["sources"][0]["connected"], "heard")
+    assert values(broker)['source_errors_total{source="corp",reason="unavailable"}'] == 3
+
+
 def test_http_paths(broker):
     assert get(broker, "/livez") == (200, "ok\n")
     assert json.loads(get(broker, "/version")[1]) == {"version": "0.1.0"}
