@@ -1,6 +1,7 @@
 """Target services that throttle, refuse credentials, refuse one user for ever, answer nobody, or apply a write long after we gave it up
 (GOALS F11 to F15 and DESIGN, "Unknown outcome"). world.py checks what must hold afterwards."""
 
+import calendar
 import email.utils
 import time
 
@@ -52,19 +53,20 @@ def test_GOALS_F13_throttled_for_a_while(tmp_path, seconds):
         assert not retried, "a throttled answer cost somebody an attempt"
 
 
-@pytest.mark.parametrize("value", [str(YEAR), email.utils.formatdate(time.time() + YEAR, usegmt=True), "-5", "soon", "1e400"])
+@pytest.mark.parametrize("value", [str(YEAR), "date in a year", "-5", "soon", "1e400"])
 def test_GOALS_F13_absurd_retry_after_is_capped(tmp_path, value):
     with World(tmp_path, users=10, seed=42, targets=("app",), groups=False) as w:
         w.settle()
+        if value == "date in a year":
+            value = email.utils.formatdate(time.time() + YEAR, usegmt=True)
         w.services["app"].faults([{"match": {}, "do": {"status": 429, "headers": {"Retry-After": value}}, "times": 1}])
         w.load(5, ["update"])
         w.program.wait(lambda: target(w, "app")["pause"] or w.services["app"].fault_counts()[0]["fired"], "the pause", 20)
         w.program.wait(lambda: any(line.get("verdict") == "throttled" for line in w.program.log()), "the verdict", 20)
         pause = target(w, "app")["pause"]
         if pause and pause["until"]:
-            ends = email.utils.parsedate_to_datetime(value).timestamp() if "GMT" in value else 0
-            shown = time.mktime(time.strptime(pause["until"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
-            assert shown - time.time() <= 15 * 60 + 5 and shown != ends
+            shown = calendar.timegm(time.strptime(pause["until"][:19], "%Y-%m-%dT%H:%M:%S"))
+            assert shown - time.time() <= 15 * 60 + 5
             assert w.program.ask("resume", target="app") is not None
         w.settle()
 
