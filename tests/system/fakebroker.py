@@ -118,25 +118,14 @@ class User:
         return f"<{self.id} gone={self.gone} {self.targets} {self.snapshot}>"
 
 
-class Broker(threading.Thread):
-    """What it keeps survives a collector, as Redis does: cursor, server, users, config."""
+class Router(threading.Thread):
+    """A broker's end of an ipc:// endpoint; subclasses run() it until `ending` is set."""
 
     def __init__(self, path):
         super().__init__(daemon=True)
         self.endpoint = f"ipc://{path}"
         self.lock = threading.RLock()
         self.epoch = (int(time.time() * 1000), int.from_bytes(os.urandom(8), "little"))
-        self.users = {}
-        self.cursor = self.server = b""
-        self.config = bytes(16)
-        self.distrust = False
-        self.session = 0
-        self.batches = []  # every PUBLISH in order
-        self.holds = []
-        self.beats = []
-        self.hellos = 0
-        self.caught_up = False
-        self.commit = True  # false: batches are taken and never committed
         self.context = zmq.Context()
         self.socket = self.context.socket(zmq.ROUTER)
         self.socket.bind(self.endpoint)
@@ -151,6 +140,24 @@ class Broker(threading.Thread):
         self.join(10)
         self.socket.close(0)
         self.context.term()
+
+
+class Broker(Router):
+    """What it keeps survives a collector, as Redis does: cursor, server, users, config."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.users = {}
+        self.cursor = self.server = b""
+        self.config = bytes(16)
+        self.distrust = False
+        self.session = 0
+        self.batches = []  # every PUBLISH in order
+        self.holds = []
+        self.beats = []
+        self.hellos = 0
+        self.caught_up = False
+        self.commit = True  # false: batches are taken and never committed
 
     def run(self):
         while not self.ending.is_set():

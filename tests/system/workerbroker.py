@@ -13,13 +13,10 @@ import pathlib
 import signal
 import struct
 import subprocess
-import threading
 import time
 import uuid
 
-import zmq
-
-from fakebroker import NAMES, VERBS, VERSION, bodies, decode, encode
+from fakebroker import NAMES, VERBS, VERSION, Router, bodies, decode, encode
 from pipeline import to_yaml
 from sims import build_dir
 
@@ -69,12 +66,9 @@ class User:
             sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-class WorkerBroker(threading.Thread):
+class WorkerBroker(Router):
     def __init__(self, path):
-        super().__init__(daemon=True)
-        self.endpoint = f"ipc://{path}"
-        self.lock = threading.RLock()
-        self.epoch = (int(time.time() * 1000), int.from_bytes(os.urandom(8), "little"))
+        super().__init__(path)
         self.page = 0
         self.leases = {}
         self.peer = None
@@ -84,21 +78,6 @@ class WorkerBroker(threading.Thread):
         self.lease_ms = 20000
         self.refuse = set()  # kinds of NOTE that are refused
         self.outbox = []
-        self.context = zmq.Context()
-        self.socket = self.context.socket(zmq.ROUTER)
-        self.socket.setsockopt(zmq.ROUTER_MANDATORY, 0)
-        self.socket.bind(self.endpoint)
-        self.ending = threading.Event()
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.ending.set()
-        self.join(10)
-        self.socket.close(0)
-        self.context.term()
 
     def run(self):
         while not self.ending.is_set():
