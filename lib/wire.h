@@ -194,8 +194,8 @@ struct wire_epoch {
 #define WIRE_RECORDS(R)                                                                            \
 	R(name, WIRE_NAME)                                                                         \
 	R(ref, WIRE_REF)                                                                           \
-	R(user, WIRE_USER) R(known, WIRE_KNOWN) R(rid, WIRE_RID) R(op, WIRE_OP) R(id, WIRE_ID)     \
-		R(task, WIRE_TASK)
+	R(user, WIRE_USER)                                                                         \
+	R(known, WIRE_KNOWN) R(rid, WIRE_RID) R(op, WIRE_OP) R(id, WIRE_ID) R(task, WIRE_TASK)
 
 #define WIRE_VERBS(V)                                                                              \
 	V(1, hello, WIRE_HELLO)                                                                    \
