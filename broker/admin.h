@@ -33,7 +33,8 @@
  *        "clock_off_ms":0 (or null),
  *        "holds":[{"kind":"group"|"source","name":"staff","was":100,"now":3,"since":TIME}]}],
  *    "targets":[{"name":"m365",
- *        "state":"ok",           ok | paused
+ *        "state":"ok",           ok | degraded (over 40 % of the last 200 results failed) | quarantined (it refuses our
+ *                                credentials) | paused
  *        "pause":null | {"kind":"throttled"|"auth_failed"|"down"|"by_operator","why":"…","until":TIME},
  *        "queue":{"clean":0,"ready":0,"delayed":0,"in_flight":0,"parked":0,"held":0,"dead":0},
  *        "in_scope":1000, "oldest_age_s":0.5 (0: nothing due), "concurrency":64, "credits":60,

@@ -64,9 +64,20 @@ static const struct {
 	 "From the change's arrival to the target's answer."},
 	{METRICS_COUNTER, "target_http_requests_total", "Requests to the target, by last status."},
 	{METRICS_COUNTER, "target_throttled_total", "How often the target asked for a pause."},
-	{METRICS_GAUGE, "target_state", "1 for the state that the target is in."},
+	{METRICS_GAUGE, "target_state",
+	 "1 for the state that the target is in: ok, degraded (over 40 % of the last 200 results "
+	 "failed), quarantined (it refuses the credentials) or paused."},
+	{METRICS_GAUGE, "target_budget_tokens",
+	 "Requests that the target's budget allows at once; negative when more were sent than was "
+	 "foreseen."},
+	{METRICS_GAUGE, "target_throttle_remaining_ratio",
+	 "Share of those that is left; 0 while the target itself asked for a pause, 1 without a "
+	 "budget."},
 	{METRICS_GAUGE, "guard_held_operations", "Destructive operations that wait for a word."},
 	{METRICS_GAUGE, "workers", "Workers that are there."},
+	{METRICS_GAUGE, "worker_info",
+	 "1 when a worker with this driver is there, whose configuration is the newest or an "
+	 "older one."},
 	{METRICS_GAUGE, "desired_workers",
 	 "Workers that would empty the queue in a minute, within the target's budget."},
 	{METRICS_GAUGE, "redis_up", "1 when this broker is active and Redis answers."},
@@ -166,6 +177,36 @@ void gauges_result(struct session *s, unsigned target, const struct wire_result 
 	s->targets[target].requests += r->requests;
 }
 
+/* Throttling and parking say nothing about how well it goes. */
+static void outcome(struct target_view *v, uint8_t verdict)
+{
+	bool *slot = &v->failed[v->outcomes % OUTCOMES];
+	bool failed = verdict != VERDICT_DONE;
+
+	if (verdict >= VERDICTS || verdict == VERDICT_PARKED || verdict == VERDICT_THROTTLED)
+		return;
+	v->failures += failed;
+	v->failures -= *slot;
+	*slot = failed;
+	v->outcomes++;
+}
+
+static bool degraded(const struct target_view *v)
+{
+	uint64_t n = v->outcomes < OUTCOMES ? v->outcomes : OUTCOMES;
+
+	return n >= OUTCOMES_LEAST && v->failures * 100 > n * DEGRADED_PERCENT;
+}
+
+const char *gauges_state(const struct session *s, unsigned target, const struct queue_counts *c)
+{
+	if (c->pause == QUEUE_AUTH_FAILED)
+		return "quarantined";
+	if (c->pause != QUEUE_RUNNING)
+		return "paused";
+	return degraded(&s->targets[target]) ? "degraded" : "ok";
+}
+
 /* ---- pages ---- */
 
 // NOLINTNEXTLINE(readability-function-size): uthash
@@ -225,6 +266,7 @@ void gauges_page(struct session *s, const struct queue_page *page)
 			continue;
 		if (m->from == QUEUE_FLIGHT) {
 			s->targets[m->target].done += m->verdict == VERDICT_DONE;
+			outcome(&s->targets[m->target], m->verdict);
 			landed(s, m);
 		}
 		if (m->to == QUEUE_FLIGHT)
@@ -308,17 +350,70 @@ unsigned gauges_desired(const struct session *s, unsigned target, const struct q
 
 /* ---- the text ---- */
 
+enum { DRIVERS = 2 };
+
+static const char *const drivers[DRIVERS + 1] = {"graph", "scim", "other"};
+
 static void set(struct session *s, const char *name, const char *labels, double value)
 {
 	metrics_set(s->metrics, name, labels, value);
 }
 
+static void set_pace(struct session *s, unsigned t, const struct queue_counts *c)
+{
+	static const char *const states[] = {"ok", "degraded", "quarantined", "paused"};
+	const char *name = s->conf.turn.store.targets[t], *state = gauges_state(s, t, c);
+	const char *label = metrics_labels("target", name, NULL);
+	double tokens, full, left = 1;
+
+	if (queue_tokens(turn_queue(s->turn), t, loop_now_ms(s->loop), &tokens, &full)) {
+		set(s, "target_budget_tokens", label, tokens);
+		left = tokens > 0 ? tokens / full : 0;
+	} else {
+		metrics_forget(s->metrics, "target_budget_tokens", label);
+	}
+	set(s, "target_throttle_remaining_ratio", label, c->pause == QUEUE_THROTTLED ? 0 : left);
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+		set(s, "target_state", metrics_labels("target", name, "state", states[i], NULL),
+		    strcmp(states[i], state) == 0);
+}
+
+/* A worker says its driver's name: what is not ours goes under one label. */
+static unsigned driver(const struct peer *p)
+{
+	unsigned i = 0;
+
+	while (i < DRIVERS && !(p->driver && strcmp(p->driver, drivers[i]) == 0))
+		i++;
+	return i;
+}
+
+static void set_worker_info(struct session *s, unsigned t)
+{
+	static const char *const configs[] = {"older", "newest"};
+	bool there[DRIVERS + 1][2] = {{0}};
+	struct peer *p, *next;
+
+	HASH_ITER (by_number, s->by_number, p, next) {
+		if (p->kind == PEER_WORKER && p->index == t)
+			there[driver(p)][fp_equal(&p->config, &s->targets[t].config)] = true;
+	}
+	for (unsigned i = 0; i < 2 * (DRIVERS + 1); i++) {
+		const char *labels =
+			metrics_labels("target", s->conf.turn.store.targets[t], "driver",
+				       drivers[i / 2], "config", configs[i % 2], NULL);
+
+		if (there[i / 2][i % 2])
+			set(s, "worker_info", labels, 1);
+		else
+			metrics_forget(s->metrics, "worker_info", labels);
+	}
+}
+
 static void set_target(struct session *s, unsigned t, int64_t now)
 {
-	static const char *const pauses[] = {"ok", "paused", "quarantined"};
 	const char *name = s->conf.turn.store.targets[t], *label;
 	struct queue_counts c;
-	unsigned state;
 
 	queue_counts(turn_queue(s->turn), t, &c);
 	const struct {
@@ -350,10 +445,8 @@ static void set_target(struct session *s, unsigned t, int64_t now)
 	set(s, "guard_held_operations", label, (double)c.held);
 	set(s, "workers", label, (double)c.workers);
 	set(s, "desired_workers", label, gauges_desired(s, t, &c));
-	state = c.pause == QUEUE_RUNNING ? 0 : c.pause == QUEUE_AUTH_FAILED ? 2 : 1;
-	for (unsigned i = 0; i < 3; i++)
-		set(s, "target_state", metrics_labels("target", name, "state", pauses[i], NULL),
-		    i == state);
+	set_pace(s, t, &c);
+	set_worker_info(s, t);
 }
 
 static void set_instant(struct session *s, const char *name, const char *labels, int64_t unix_ms)
@@ -397,14 +490,15 @@ static void set_source(struct session *s, unsigned i)
 	set(s, "source_read_total", labels, (double)v->read);
 	set(s, "source_published_total", labels, (double)v->published);
 	set(s, "source_unchanged_total", labels, (double)v->unchanged);
-	set_changes(s, v, name);
+	if (turn_queue(s->turn)) {
+		set(s, "source_users", labels, (double)queue_users(turn_queue(s->turn), i));
+		set(s, "source_distrusted", labels,
+		    queue_source_distrusted(turn_queue(s->turn), i));
+		set_errors(s, name, "foreign_id", queue_foreign(turn_queue(s->turn), i));
+	}
 	set_errors(s, name, "unavailable", v->unavailable);
 	set_errors(s, name, "reported", v->reported);
-	if (!turn_queue(s->turn))
-		return;
-	set_errors(s, name, "foreign_id", queue_foreign(turn_queue(s->turn), i));
-	set(s, "source_users", labels, (double)queue_users(turn_queue(s->turn), i));
-	set(s, "source_distrusted", labels, queue_source_distrusted(turn_queue(s->turn), i));
+	set_changes(s, v, name);
 }
 
 struct metrics *session_metrics(struct session *s)

@@ -81,6 +81,15 @@ static int64_t window_room(const struct pace *p)
 	return (int64_t)most - p->flight;
 }
 
+bool pace_tokens(const struct pace *p, int64_t now_ms, double *ret_tokens, double *ret_full)
+{
+	if (!limited(p))
+		return false;
+	*ret_tokens = tokens_now(p, now_ms);
+	*ret_full = bucket(p);
+	return true;
+}
+
 bool pace_paused(const struct pace *p)
 {
 	return p->pause != PACE_RUNNING;

@@ -54,6 +54,8 @@ int64_t pace_allowed(const struct pace *p, int64_t now_ms);
 int64_t pace_next(const struct pace *p, int64_t now_ms);
 /* Has the pause's time passed? A throttled target then runs again; true when the pause ended (to be stored). */
 bool pace_tick(struct pace *p, int64_t now_ms);
+/* Requests left in the bucket (negative: owed) and what it holds when full; false: no limit, nothing is set. */
+bool pace_tokens(const struct pace *p, int64_t now_ms, double *ret_tokens, double *ret_full);
 bool pace_paused(const struct pace *p); /* no time counts against anybody: paused or probing */
 bool pace_probing(const struct pace *p, int64_t now_ms);
 

@@ -358,6 +358,9 @@ struct queue_counts {
 	bool clock_jumped; /* the clock leapt, or is off: grants and calendar stand still */
 };
 void queue_counts(const struct queue *q, unsigned target, struct queue_counts *ret);
+/* As pace_tokens(); now_ms: as a page's. */
+bool queue_tokens(const struct queue *q, unsigned target, int64_t now_ms, double *ret_tokens,
+		  double *ret_full);
 struct slice queue_pause_why(const struct queue *q, unsigned target);
 uint64_t queue_users(const struct queue *q, unsigned source);
 uint64_t queue_foreign(const struct queue *q, unsigned source); /* ids refused: another source's */

@@ -48,6 +48,12 @@ void queue_counts(const struct queue *q, unsigned target, struct queue_counts *r
 	}
 }
 
+bool queue_tokens(const struct queue *q, unsigned target, int64_t now_ms, double *ret_tokens,
+		  double *ret_full)
+{
+	return pace_tokens(&q->targets[target]->pace, now_ms + q->base_ms, ret_tokens, ret_full);
+}
+
 struct slice queue_pause_why(const struct queue *q, unsigned target)
 {
 	return slice_of(q->targets[target]->why);

@@ -70,6 +70,9 @@ struct source_view {
 };
 
 enum { RATE_SECONDS = 10, PEERS_MAX = 4096, CONFIGS_MAX = 64 };
+/* Of the newest OUTCOMES results that speak of users or of the target's health, more than DEGRADED_PERCENT failed; a few
+ * (fewer than OUTCOMES_LEAST) say nothing. */
+enum { OUTCOMES = 200, OUTCOMES_LEAST = 20, DEGRADED_PERCENT = 40 };
 
 struct target_view {
 	uint64_t requests, done;
@@ -77,6 +80,9 @@ struct target_view {
 		uint64_t requests, done;
 	} samples[RATE_SECONDS + 1]; /* [0]: a second ago */
 	unsigned samples_n;
+	bool failed[OUTCOMES];	    /* a ring */
+	uint64_t outcomes;	    /* that went into it */
+	unsigned failures;	    /* that are in it */
 	struct fp config, *configs; /* newest; all seen */
 	size_t configs_n;
 };
@@ -152,6 +158,8 @@ struct rates {
 	double done_per_s, requests_per_s;
 };
 struct rates gauges_rates(const struct session *s, unsigned target);
+/* ok | degraded | quarantined | paused */
+const char *gauges_state(const struct session *s, unsigned target, const struct queue_counts *c);
 unsigned gauges_desired(const struct session *s, unsigned target, const struct queue_counts *c);
 
 #endif

@@ -80,7 +80,7 @@ static void add_queue(struct session *s, cJSON *to, unsigned t, const struct que
 	cJSON *object;
 
 	text(to, "name", s->conf.turn.store.targets[t]);
-	text(to, "state", c->pause == QUEUE_RUNNING ? "ok" : "paused");
+	text(to, "state", gauges_state(s, t, c));
 	add_states(to, c);
 	number(to, "in_scope", (double)c->in_scope);
 	number(to, "oldest_age_s", oldest_age_s(c));

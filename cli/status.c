@@ -21,7 +21,7 @@ static void print_targets(const cJSON *targets)
 {
 	const cJSON *t;
 
-	printf("%-16s %-8s %9s %8s %8s %8s %7s %6s %6s %9s %8s %8s\n", "TARGET", "STATE",
+	printf("%-16s %-11s %9s %8s %8s %8s %7s %6s %6s %9s %8s %8s\n", "TARGET", "STATE",
 	       "IN SCOPE", "READY", "DELAYED", "FLIGHT", "PARKED", "HELD", "DEAD", "OLDEST s",
 	       "DONE/s", "ETA s");
 	cJSON_ArrayForEach (t, targets) {
@@ -30,7 +30,7 @@ static void print_targets(const cJSON *targets)
 
 		if (cJSON_IsNumber(eta))
 			snprintf(eta_text, sizeof(eta_text), "%.0f", eta->valuedouble);
-		printf("%-16s %-8s %9lld %8lld %8lld %8lld %7lld %6lld %6lld %9.1f %8.1f %8s\n",
+		printf("%-16s %-11s %9lld %8lld %8lld %8lld %7lld %6lld %6lld %9.1f %8.1f %8s\n",
 		       control_text(t, "name", "?"), control_text(t, "state", "?"),
 		       whole(t, "in_scope"), whole(q, "ready"), whole(q, "delayed"),
 		       whole(q, "in_flight"), whole(q, "parked"), whole(q, "held"),
@@ -77,6 +77,9 @@ static void print_sources(const cJSON *sources)
 		if (!json_true(s, "connected", false))
 			printf("%s: %s\n", control_text(s, "name", "?"),
 			       control_text(s, "error", "no collector is there"));
+		if (whole(s, "foreign") > 0)
+			printf("%s: %lld times an id was refused that another source owns\n",
+			       control_text(s, "name", "?"), whole(s, "foreign"));
 		cJSON_ArrayForEach (hold, json_array(s, "holds"))
 			printf("%s: %s %s shrank from %lld to %lld and is held since %s\n",
 			       control_text(s, "name", "?"), control_text(hold, "kind", "?"),

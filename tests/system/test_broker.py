@@ -397,6 +397,8 @@ def test_metrics_of_sources(redis):
         assert seen['source_errors_total{source="corp",reason="foreign_id"}'] == 0
         assert seen['source_changes_total{source="branch",kind="add"}'] == 1, "what is refused is no change"
         assert {s["name"]: s["foreign"] for s in broker.ask("status")["sources"]} == {"branch": 2, "corp": 0}
+        told = subprocess.run([str(build_dir() / "dirpipe"), "--socket", str(broker.control), "status"], capture_output=True, text=True, timeout=20)
+        assert "branch: 2 times an id was refused that another source owns\n" in told.stdout and "corp: 2 times" not in told.stdout
 
 
 def test_errors_that_a_source_tells(broker):
@@ -422,6 +424,98 @@ def test_errors_that_a_source_tells(broker):
     newer.say("beat", session=newer.session, state=0, read=1)
     wait(lambda: not broker.ask("status")["sources"][0]["connected"], "heard")
     assert values(broker)['source_errors_total{source="corp",reason="unavailable"}'] == 3
+
+
+def states(broker):
+    """What /metrics and the control socket say of the target, if they agree."""
+    seen = values(broker)
+    shown = [s for s in ("ok", "degraded", "quarantined", "paused") if seen[f'target_state{{target="app",state="{s}"}}'] == 1]
+    assert shown == [broker.ask("status")["targets"][0]["state"]] == [broker.ask("queue")["targets"][0]["state"]]
+    return shown[0]
+
+
+def test_a_target_where_too_much_fails_is_degraded(broker):
+    wanted = users(25)
+    collector, (worker,), _ = fleet(broker, wanted, workers=1)
+    bad = set(list(wanted)[:10])
+    worker.verdict = lambda task: {"verdict": 3, "reason": "bad_value"} if task["id"] in bad else {"verdict": 0, "ops": "update"}
+
+    def results(rejected, done):
+        def check():
+            verdicts = broker.ask("status")["targets"][0]["totals"]["verdicts"]
+            return (verdicts["rejected"], verdicts["done"]) == (rejected, done) and not worker.tasks
+        drive([collector, worker], check, f"{rejected} rejected, {done} done")
+
+    results(10, 15)
+    assert states(broker) == "ok", "40 % is not more than 40 %"
+    bad |= set(users(26)) - set(wanted)
+    collector.wanted = users(26)
+    collector.lose()
+    results(11, 15)
+    assert states(broker) == "degraded"
+    assert get(broker, "/readyz")[0] == 200, "a state, no illness"
+    broker.ask("pause", target="app")
+    assert states(broker) == "paused"
+    broker.ask("resume", target="app")
+    assert states(broker) == "degraded"
+    bad.clear()
+    broker.ask("dead_retry", target="app", all=True)
+    results(11, 26)
+    assert states(broker) == "ok", "11 of 37"
+    worker.verdict = lambda task: {"verdict": 5, "reason": "credentials"}
+    broker.ask("resync", target="app", user=text_id(next(iter(wanted))))
+    drive([collector, worker], lambda: states(broker) == "quarantined", "quarantined")
+
+
+def test_few_failures_prove_nothing(broker):
+    collector, (worker,), _ = fleet(broker, users(19), workers=1)
+    worker.verdict = lambda task: {"verdict": 3, "reason": "bad_value"}
+    drive([collector, worker], lambda: worker.accepted == 19, "rejected")
+    assert queue_of(broker)["dead"] == 19 and states(broker) == "ok"
+
+
+def test_metrics_of_the_budget(redis):
+    broker = Broker(redis.folder, redis)
+    # The bucket holds 3 %, begins empty and is filled by the rest: 9.7 a second.
+    broker.conf["targets"]["app"]["pace"] = {"writes": 864000, "per": "1d"}
+    broker.write()
+    tokens, ratio = 'target_budget_tokens{target="app"}', 'target_throttle_remaining_ratio{target="app"}'
+    with broker.start():
+        broker.wait_ready()
+
+        def look():
+            begin = time.monotonic()
+            seen = values(broker)
+            assert abs(seen[ratio] - max(seen[tokens], 0) / 25920) < 1e-9
+            return begin, seen[tokens], time.monotonic()
+
+        first = look()
+        collector, (worker,), _ = fleet(broker, users(6), workers=1)
+        drive([collector, worker], lambda: worker.accepted == 6, "six requests")
+        second = look()
+        spent = first[1] - second[1]
+        assert 6 - 9.7 * (second[2] - first[0]) - 0.1 < spent < 6 - 9.7 * (second[0] - first[2]) + 0.1
+        worker.verdict = lambda task: {"verdict": 4, "after_ms": 3600000, "reason": "throttled"}
+        broker.ask("resync", target="app", user=text_id(next(iter(users(1)))))
+        drive([collector, worker], lambda: states(broker) == "paused", "throttled")
+        assert values(broker)[ratio] == 0, "the target itself asked for a pause"
+        del broker.conf["targets"]["app"]["pace"]
+        broker.write()
+        broker.process.send_signal(signal.SIGHUP)
+        wait(lambda: tokens not in values(broker), "no budget any more")
+        broker.ask("resume", target="app")
+        assert values(broker)[ratio] == 1
+
+
+def test_worker_info_tells_drivers_and_who_is_older(broker):
+    _, (worker,), _ = fleet(broker, {}, workers=1)
+    info = 'worker_info{target="app",driver="%s",config="%s"}'
+    drive([worker], lambda: values(broker).get(info % ("scim", "newest")) == 1, "the first worker")
+    newer = Peer(broker.endpoint)
+    newer.say("ready", target="app", worker="x", nonce=newer.nonce, batch=1, clock_boot_ms=1, config=b"n" * 16, driver="a driver of\"theirs")
+    wait(lambda: values(broker).get(info % ("other", "newest")) == 1, "the second worker")
+    seen = values(broker)
+    assert {name for name in seen if name.startswith("worker_info")} == {info % ("other", "newest"), info % ("scim", "older")}
 
 
 def test_http_paths(broker):
