@@ -10,6 +10,7 @@ enum { TIMEOUT_S = 30, CONNECTIONS = 64 };
 
 struct http {
 	struct session *session;
+	const struct buf *shown;
 	struct MHD_Daemon *daemon;
 	uv_poll_t poll;
 	uv_prepare_t prepare;
@@ -70,6 +71,13 @@ static enum MHD_Result alive(struct http *h, struct MHD_Connection *c)
 	return reply_text(c, MHD_HTTP_OK, "ok\n");
 }
 
+/* "?NAME" as well as "?NAME=anything" */
+static bool asked_for(struct MHD_Connection *c, const char *name)
+{
+	return MHD_lookup_connection_value_n(c, MHD_GET_ARGUMENT_KIND, name, strlen(name), NULL,
+					     NULL) == MHD_YES;
+}
+
 static enum MHD_Result ready(struct http *h, struct MHD_Connection *c)
 {
 	cJSON *value = cJSON_CreateObject(), *failed = session_failed(h->session);
@@ -77,6 +85,8 @@ static enum MHD_Result ready(struct http *h, struct MHD_Connection *c)
 
 	cJSON_AddBoolToObject(value, "ok", ok);
 	cJSON_AddItemToObject(value, "failed", failed);
+	if (asked_for(c, "verbose"))
+		cJSON_AddItemToObject(value, "checks", session_checks(h->session));
 	return reply_json(c, ok ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, value);
 }
 
@@ -94,13 +104,35 @@ static enum MHD_Result version(struct http *h, struct MHD_Connection *c)
 	return reply_json(c, MHD_HTTP_OK, value);
 }
 
+static bool from_loopback(struct MHD_Connection *c)
+{
+	const struct sockaddr *from =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
+
+	if (from->sa_family == AF_INET6)
+		return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)from)->sin6_addr);
+	return from->sa_family == AF_INET &&
+	       ntohl(((const struct sockaddr_in *)from)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+static enum MHD_Result config(struct http *h, struct MHD_Connection *c)
+{
+	struct buf body = {0};
+
+	if (!from_loopback(c))
+		return reply_text(c, MHD_HTTP_FORBIDDEN, "over loopback alone\n");
+	buf_add(&body, h->shown->p, h->shown->n);
+	return reply(c, MHD_HTTP_OK, "application/yaml; charset=utf-8", &body);
+}
+
 static const struct {
 	const char *path;
 	enum MHD_Result (*fn)(struct http *h, struct MHD_Connection *c);
 } paths[] = {
-	{"/metrics", metrics},	  {"/livez", alive},  {"/ping", alive},
-	{"/healthz", alive},	  {"/readyz", ready}, {"/ready", ready},
-	{"/health/ready", ready}, {"/stats", stats},  {"/version", version},
+	{"/metrics", metrics},	   {"/livez", alive},  {"/ping", alive},
+	{"/healthz", alive},	   {"/readyz", ready}, {"/ready", ready},
+	{"/health/ready", ready},  {"/stats", stats},  {"/version", version},
+	{"/debug/config", config},
 };
 
 // NOLINTNEXTLINE(readability-function-size): eight parameters, as MHD_AccessHandlerCallback says
@@ -213,15 +245,17 @@ static void start(struct loop *loop, struct http *h)
 	uv_prepare_start(&h->prepare, prepared);
 }
 
-struct http *http_new(struct loop *loop, const char *at, struct session *session, struct buf *why)
+struct http *http_new(struct loop *loop, const struct http_conf *conf, struct session *session,
+		      struct buf *why)
 {
 	struct http *h = mem_alloc(sizeof(*h));
 	struct sockaddr_storage address;
 	unsigned flags = MHD_USE_EPOLL;
 
 	h->session = session;
-	if (parse(at, &address) < 0) {
-		buf_addf(why, "broker.http: %s is not ADDRESS:PORT", at);
+	h->shown = conf->shown;
+	if (parse(conf->at, &address) < 0) {
+		buf_addf(why, "broker.http: %s is not ADDRESS:PORT", conf->at);
 		free(h);
 		return NULL;
 	}
@@ -233,7 +267,7 @@ struct http *http_new(struct loop *loop, const char *at, struct session *session
 				     (unsigned)TIMEOUT_S, MHD_OPTION_CONNECTION_LIMIT,
 				     (unsigned)CONNECTIONS, MHD_OPTION_END);
 	if (!h->daemon) {
-		buf_addf(why, "broker.http: cannot listen on %s: %s", at, strerror(errno));
+		buf_addf(why, "broker.http: cannot listen on %s: %s", conf->at, strerror(errno));
 		free(h);
 		return NULL;
 	}

@@ -22,6 +22,7 @@ struct broker {
 	struct admin *admin;
 	struct http *http;
 	struct loop_timer *stop_late, *status;
+	struct buf shown; /* the configuration, for http */
 	bool stopping;
 };
 
@@ -88,6 +89,21 @@ static void reload_counted(struct broker *b, bool ok)
 	metrics_set(m, "config_last_reload_timestamp_seconds", "", (double)clock_unix_ms() / 1000);
 }
 
+/* needed: what a restart would change, one a line; it stands above as comments. */
+static void show_config(struct broker *b, const struct conf *conf, struct slice needed)
+{
+	buf_clear(&b->shown);
+	while (needed.n > 0) {
+		const char *end = memchr(needed.p, '\n', needed.n);
+		size_t n = end ? (size_t)(end - needed.p) + 1 : needed.n;
+
+		buf_adds(&b->shown, "# needs a restart: ");
+		buf_add(&b->shown, needed.p, n);
+		needed = (struct slice){needed.p + n, needed.n - n};
+	}
+	conf_show(conf, &b->shown);
+}
+
 static void reload(void *arg)
 {
 	struct broker *b = arg;
@@ -102,6 +118,7 @@ static void reload(void *arg)
 		log_msg(LOG_ERROR_, "DP-1006", "reload refused: the old configuration stays");
 	} else {
 		settings_take(b->settings, newer, &text);
+		show_config(b, newer->conf, buf_slice(&text));
 		log_open("broker", "", b->settings->level);
 		for (unsigned i = 0; i < b->settings->session.turn.store.targets_n; i++)
 			session_reload(b->session, i);
@@ -135,7 +152,9 @@ static int start(struct broker *b, struct buf *why)
 	if (!b->admin)
 		return -1;
 	if (b->settings->http) {
-		b->http = http_new(b->loop, b->settings->http, b->session, why);
+		const struct http_conf conf = {b->settings->http, &b->shown};
+
+		b->http = http_new(b->loop, &conf, b->session, why);
 		if (!b->http)
 			return -1;
 	}
@@ -150,6 +169,7 @@ static int run(struct broker *b)
 	int rc = EXIT_OK_;
 
 	b->loop = loop_new();
+	show_config(b, b->settings->conf, (struct slice){0});
 	if (start(b, &why) == 0) {
 		loop_signals(b->loop, stop, reload, b);
 		reload_counted(b, true);
@@ -167,6 +187,7 @@ static int run(struct broker *b)
 	loop_timer_free(b->stop_late);
 	loop_timer_free(b->status);
 	loop_free(b->loop);
+	buf_done(&b->shown);
 	return rc;
 }
 

@@ -36,6 +36,8 @@ cJSON *session_queue(struct session *s, struct slice target); /* empty: all; NUL
 cJSON *session_stats(struct session *s);		      /* /stats, for KEDA */
 /* [{"check","why"}]: what keeps this broker from being ready (/readyz); empty: nothing. */
 cJSON *session_failed(struct session *s);
+/* [{"check","ok","why"}]: all of them, those that pass too (why: empty). While Redis is away nothing else can be told. */
+cJSON *session_checks(struct session *s);
 struct metrics *session_metrics(struct session *s);
 void session_print_metrics(struct session *s, struct buf *out);
 

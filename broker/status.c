@@ -212,47 +212,78 @@ static cJSON *source_status(struct session *s, unsigned i)
 
 /* ---- health ---- */
 
-static void fail(cJSON *list, const char *check, const char *name, const char *why)
+struct checks {
+	cJSON *list;
+	bool all; /* those that pass, too */
+};
+
+/* why: NULL when it passes. */
+static void check(const struct checks *to, const char *check, const char *name, const char *why)
 {
-	cJSON *item = cJSON_CreateObject();
+	cJSON *item;
 	struct buf full = {0};
 
+	if (!why && !to->all)
+		return;
+	item = cJSON_CreateObject();
 	buf_addf(&full, "%s%s%s", check, name ? ":" : "", name ? name : "");
 	text(item, "check", full.p);
+	if (to->all)
+		cJSON_AddBoolToObject(item, "ok", !why);
 	text(item, "why", why);
-	cJSON_AddItemToArray(list, item);
+	cJSON_AddItemToArray(to->list, item);
 	buf_done(&full);
 }
 
-/* A target that throttles is a state, not an illness; neither is a worker that is not there when nothing is due. */
-cJSON *session_failed(struct session *s)
+static const char *redis_trouble(const struct session *s)
 {
-	cJSON *list = cJSON_CreateArray();
 	struct store *store = turn_store(s->turn);
+
+	if (store_state(store) == STORE_READY && turn_queue(s->turn))
+		return NULL;
+	return store_why(store)[0] ? store_why(store) : state_names[store_state(store)];
+}
+
+static const char *source_trouble(const struct source_view *v)
+{
+	if (!v->peer)
+		return "no collector";
+	if (v->directory)
+		return NULL;
+	return v->error && v->error[0] ? v->error : "directory not connected";
+}
+
+/* A target that throttles is a state, not an illness; neither is a worker that is not there when nothing is due. */
+static cJSON *checks(struct session *s, bool all)
+{
+	const struct checks to = {cJSON_CreateArray(), all};
+	const struct store_conf *names = &s->conf.turn.store;
+	const char *trouble = redis_trouble(s);
 	struct queue_counts c;
 
-	if (store_state(store) != STORE_READY || !turn_queue(s->turn)) {
-		fail(list, "redis", NULL,
-		     store_why(store)[0] ? store_why(store) : state_names[store_state(store)]);
-		return list;
-	}
-	if (s->clock_off)
-		fail(list, "clock", NULL, "more than a minute off Redis' or a directory's clock");
-	for (unsigned i = 0; i < s->conf.turn.store.sources_n; i++) {
-		const struct source_view *v = &s->sources[i];
-
-		if (!v->peer)
-			fail(list, "source", s->conf.turn.store.sources[i], "no collector");
-		else if (!v->directory)
-			fail(list, "source", s->conf.turn.store.sources[i],
-			     v->error && v->error[0] ? v->error : "directory not connected");
-	}
-	for (unsigned t = 0; t < s->conf.turn.store.targets_n; t++) {
+	check(&to, "redis", NULL, trouble);
+	if (trouble)
+		return to.list;
+	check(&to, "clock", NULL,
+	      s->clock_off ? "more than a minute off Redis' or a directory's clock" : NULL);
+	for (unsigned i = 0; i < names->sources_n; i++)
+		check(&to, "source", names->sources[i], source_trouble(&s->sources[i]));
+	for (unsigned t = 0; t < names->targets_n; t++) {
 		queue_counts(turn_queue(s->turn), t, &c);
-		if (c.workers == 0 && c.ready > 0)
-			fail(list, "target", s->conf.turn.store.targets[t], "no worker");
+		check(&to, "target", names->targets[t],
+		      c.workers == 0 && c.ready > 0 ? "no worker" : NULL);
 	}
-	return list;
+	return to.list;
+}
+
+cJSON *session_failed(struct session *s)
+{
+	return checks(s, false);
+}
+
+cJSON *session_checks(struct session *s)
+{
+	return checks(s, true);
 }
 
 /* ---- whole answers ---- */

@@ -1,6 +1,7 @@
 """The real dirpipe-broker on a real Redis, with scripted peers: nothing confirmed is lost and nobody is worked on twice at once, whatever is
 killed; the control socket, /metrics and the rest that operators see."""
 
+import http.client
 import json
 import random
 import re
@@ -525,6 +526,48 @@ def test_http_paths(broker):
     code, body = get(broker, "/readyz")
     assert code == 503 and json.loads(body)["failed"] == [{"check": "source:corp", "why": "no collector"}]
     assert get(broker, "/nothing")[0] == 404
+
+
+def test_readyz_verbose_tells_what_passes_too(broker, redis):
+    collector = Collector(broker.endpoint, users(2))
+    failed = [{"check": "target:app", "why": "no worker"}]
+    drive([collector], lambda: json.loads(get(broker, "/readyz")[1])["failed"] == failed, "users without a worker")
+    for query in ("?verbose", "?verbose=1"):
+        code, body = get(broker, f"/readyz{query}")
+        assert code == 503 and json.loads(body) == {"ok": False, "failed": failed, "checks": [
+            {"check": "redis", "ok": True, "why": ""}, {"check": "clock", "ok": True, "why": ""},
+            {"check": "source:corp", "ok": True, "why": ""}, {"check": "target:app", "ok": False, "why": "no worker"}]}
+    assert "checks" not in json.loads(get(broker, "/readyz?quiet")[1])
+    redis.kill()
+    wait(lambda: [c["check"] for c in json.loads(get(broker, "/readyz?verbose")[1])["checks"]] == ["redis"], "nothing else can be told")
+
+
+def test_debug_config_is_what_runs_without_secrets(broker):
+    code, text = get(broker, "/debug/config")
+    # What the file says, what it does not say (a default), and where a secret is, not what it is.
+    assert code == 200 and 'base_dn: "dc=x"\n' in text and "verify_after: " in text and "!file" in text
+    assert "geheim" not in text and "restart" not in text
+    assert text == subprocess.run([str(build_dir() / "dirpipe"), "--config", str(broker.path), "config", "show"], capture_output=True, text=True,
+                                  timeout=20).stdout
+    broker.conf["realm"] = "other"
+    broker.conf["targets"]["app"]["pace"] = {"concurrency": 7}
+    broker.write()
+    broker.process.send_signal(signal.SIGHUP)
+    wait(lambda: "concurrency: 7\n" in get(broker, "/debug/config")[1], "the newer one")
+    assert get(broker, "/debug/config")[1].startswith("# needs a restart: realm or broker.redis changed\n")
+
+
+def test_debug_config_is_for_loopback_alone(broker):
+    here = next((a for a in subprocess.run(["hostname", "-I"], capture_output=True, text=True).stdout.split() if ":" not in a), None)
+    if not here:
+        pytest.skip("no address but loopback")
+    for source, path, expected in ((here, "/livez", 200), (here, "/debug/config", 403), ("127.0.0.2", "/debug/config", 200)):
+        client = http.client.HTTPConnection("127.0.0.1", broker.http_port, timeout=10, source_address=(source, 0))
+        client.request("GET", path)
+        answer = client.getresponse()
+        body = answer.read()
+        assert answer.status == expected and (b"dc=x" in body) == (path == "/debug/config" and expected == 200), (source, path)
+        client.close()
 
 
 def test_ready_and_not_when_redis_is_away(broker, redis):
