@@ -47,7 +47,7 @@ def rounds_of(place, directory, options, runs):
     rows = {}
     for i in range(options.rounds):
         for name, run in runs.items():
-            rows.setdefault(name, []).append(run(place / f"{name}-{i}"))
+            rows.setdefault(name, []).append(run(place / f"r{i}" / name.replace(" ", "-")))
             print(f"    round {i + 1}: {name:<18} {rows[name][-1]['users_per_s']:>9.0f} users/s", file=options.say, flush=True)
     return rows
 
