@@ -114,9 +114,16 @@ static bool next_page(struct directory *d, struct operation *o, LDAPControl **co
 				     .page = o->page};
 	ber_int_t estimate;
 
-	if (c == NULL || ldap_parse_pageresponse_control(d->connection->ld, c, &estimate,
-							 &cookie) != LDAP_SUCCESS)
+	if (c == NULL)
 		return false;
+	/* libldap reads through a null pointer when the value is empty (2.5.13). Whatever is not understood here must
+	 * not pass for the last page: who was not named would count as missing. */
+	if (c->ldctl_value.bv_len == 0 ||
+	    ldap_parse_pageresponse_control(d->connection->ld, c, &estimate, &cookie) !=
+		    LDAP_SUCCESS) {
+		*ret_rc = LDAP_DECODING_ERROR;
+		return false;
+	}
 	if (cookie.bv_len == 0) {
 		ber_memfree(cookie.bv_val);
 		return false;
@@ -136,8 +143,8 @@ static void finish(struct directory *d, struct operation *o, LDAPMessage *m)
 
 	if (rc != LDAP_SUCCESS)
 		r.rc = LDAP_DECODING_ERROR;
-	r.text = text != NULL && text[0] != '\0' ? text : ldap_err2string(r.rc);
 	if (r.rc != LDAP_SUCCESS || o->page == 0 || !next_page(d, o, r.controls, &r.rc)) {
+		r.text = text != NULL && text[0] != '\0' ? text : ldap_err2string(r.rc);
 		operation_forget(d, o);
 		o->done(o->arg, &r);
 		operation_free(o);

@@ -87,8 +87,10 @@ static const char *take_cookie(struct dirsync_page *p, LDAPControl **controls)
 
 	if (!control)
 		return "the server ended DirSync without a cookie";
-	if (ldap_parse_dirsync_control(directory_ldap(p->directory), control, &more, &cookie) !=
-	    LDAP_SUCCESS)
+	/* libldap reads through a null pointer when the value is empty (2.5.13). */
+	if (control->ldctl_value.bv_len == 0 ||
+	    ldap_parse_dirsync_control(directory_ldap(p->directory), control, &more, &cookie) !=
+		    LDAP_SUCCESS)
 		return "the server's DirSync control cannot be read";
 	if (cookie.bv_len == 0 || !cookie.bv_val)
 		wrong = "the server ended DirSync without a cookie";

@@ -32,7 +32,7 @@ static struct slice pair_of(struct slice text, const char *key)
 
 static int copy(char *to, size_t size, struct slice from)
 {
-	if (from.n == 0 || from.n >= size)
+	if (from.n == 0 || from.n >= size || memchr(from.p, '\0', from.n) != NULL)
 		return -EINVAL;
 	memcpy(to, from.p, from.n);
 	to[from.n] = '\0';

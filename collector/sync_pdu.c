@@ -66,10 +66,16 @@ static bool read_flag(BerElement *ber, ber_tag_t tag, bool *ret)
 	return true;
 }
 
+/* NULL too for an empty value: ber_scanf reads through a null pointer then (liblber 2.5.13). */
+static BerElement *open_value(struct berval *value)
+{
+	return value->bv_len > 0 ? ber_init(value) : NULL;
+}
+
 int sync_read_state(const struct berval *value, struct sync_entry *ret)
 {
 	struct berval copy = *value, uuid = {0, NULL};
-	BerElement *ber = ber_init(&copy);
+	BerElement *ber = open_value(&copy);
 	ber_int_t state = -1;
 	bool good;
 
@@ -141,7 +147,7 @@ static bool read_info(BerElement *ber, ber_tag_t tag, struct sync_info *ret)
 int sync_read_info(const struct berval *value, struct sync_info *ret)
 {
 	struct berval copy = *value;
-	BerElement *ber = ber_init(&copy);
+	BerElement *ber = open_value(&copy);
 	ber_len_t n;
 	bool good;
 

@@ -135,6 +135,8 @@ static void states_are_decoded(void **state)
 	assert_int_equal(sync_read_state(&v, &e), -EBADMSG);
 	v = VALUE("\x30");
 	assert_int_equal(sync_read_state(&v, &e), -EBADMSG);
+	v = VALUE("");
+	assert_int_equal(sync_read_state(&v, &e), -EBADMSG);
 }
 
 static void infos_are_decoded(void **state)
