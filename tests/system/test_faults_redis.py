@@ -46,7 +46,9 @@ def kills(w, times, cutting):
         w.load(40)
         if cutting:
             w.settle()
+            page = int(w.program.redis("GET", "{dp:default}:page")[0])
             w.program.restart("redis")
+            assert int(w.program.redis("GET", "{dp:default}:page")[0]) >= page - (w.program.fsync != "always"), "confirmed pages are gone"
             w.load(10)
         w.settle()
     assert w.program.status()["redis"]["quarantined"] == 0
