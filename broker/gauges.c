@@ -195,7 +195,7 @@ static bool degraded(const struct target_view *v)
 {
 	uint64_t n = v->outcomes < OUTCOMES ? v->outcomes : OUTCOMES;
 
-	return n >= OUTCOMES_LEAST && v->failures * 100 > n * DEGRADED_PERCENT;
+	return n >= OUTCOMES_LEAST && 100UL * v->failures > n * DEGRADED_PERCENT;
 }
 
 const char *gauges_state(const struct session *s, unsigned target, const struct queue_counts *c)
