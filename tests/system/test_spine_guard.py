@@ -22,9 +22,10 @@ def s(request, tmp_path):
     request.addfinalizer(lambda: shutil.rmtree(place, ignore_errors=True))
     # The guard as it is by default, but for the time that it waits for more of the same.
     # Without refint, whose background changes slapd tells no consumer: when they come is chance.
-    with OpenLdap(place / "directory", users=PEOPLE, units=UNITS, options={"refint": False}) as d, Spine(d, tmp_path / "spine", guard={"settle": "300ms"}) as s:
-        assert len(s.settle()) == PEOPLE
-        yield s
+    with OpenLdap(place / "directory", users=PEOPLE, units=UNITS, options={"refint": False}) as d:
+        with Spine(d, tmp_path / "spine", guard={"settle": "300ms"}) as s:
+            assert len(s.settle()) == PEOPLE
+            yield s
 
 
 def held(s):
