@@ -261,6 +261,9 @@ class Collector:
         token.chmod(0o600)
         self.broker, self.name, self.source = broker, name, source
         self.env = {**os.environ, **(env or {})}
+        # Crash points are only in the build with hooks.
+        hooks = os.environ.get("DIRPIPE_HOOKS_BUILD") if "DIRPIPE_CRASH_AT" in self.env else None
+        self.program = pathlib.Path(hooks or build_dir()) / "dirpipe-collector"
         self.log_level = log_level
         self.path = self.folder / "dirpipe.yaml"
         self.log_path = self.folder / "collector.jsonl"
@@ -283,7 +286,7 @@ class Collector:
         self.write()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [str(build_dir() / "dirpipe-collector"), "--config", str(self.path), self.name],
+                [str(self.program), "--config", str(self.path), self.name],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env, start_new_session=True)
         return self
 
