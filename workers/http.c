@@ -161,6 +161,19 @@ static size_t take_header(char *p, size_t size, size_t n, void *arg)
 	return bytes;
 }
 
+/* curl takes the time once for many requests: a process that is stopped and continued in between would send what has not
+ * been sent yet although its lease is long over. So the clock is asked once more right before each request. */
+static int still_in_time(void *arg, char *from, char *to, int from_port, int to_port)
+{
+	const struct call *c = arg;
+
+	(void)from;
+	(void)to;
+	(void)from_port;
+	(void)to_port;
+	return clock_boot_ms() < c->deadline_ms ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
 static size_t give_body(char *p, size_t size, size_t n, void *arg)
 {
 	struct call *c = arg;
@@ -201,6 +214,8 @@ static void call_options(struct call *c)
 	curl_easy_setopt(e, CURLOPT_USERAGENT, conf->user_agent);
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)conf->connect_timeout_ms);
 	curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, still_in_time);
+	curl_easy_setopt(e, CURLOPT_PREREQDATA, c);
 	curl_easy_setopt(e, CURLOPT_READFUNCTION, give_body);
 	curl_easy_setopt(e, CURLOPT_READDATA, c);
 	curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, no_rewind);
@@ -414,6 +429,7 @@ static enum http_failure failure_of(const struct call *c, CURLcode code)
 	case CURLE_SSL_CIPHER:
 		return HTTP_TLS;
 	case CURLE_OPERATION_TIMEDOUT:
+	case CURLE_ABORTED_BY_CALLBACK: /* still_in_time */
 		return HTTP_TIMEOUT;
 	case CURLE_SEND_ERROR:
 	case CURLE_RECV_ERROR:

@@ -34,7 +34,8 @@ def source_status(w):
 def test_GOALS_F9_cut_at_message_boundaries(tmp_path, log, cuts):
     """Every other connection is cut at the end of a message of the server (every fourth in the middle of one), from the bind to the
     persist phase, and people come, change and go meanwhile."""
-    with World(tmp_path, users=12, seed=31, proxy=True, slapd={"sessionlog": log}) as w:
+    with World(tmp_path, users=12, seed=31, proxy=True, slapd={"sessionlog": log},
+               source={"guard": {"percent": 100}}) as w:  # many of so few leave between two connections
         w.settle()
         plan, inside = seeded(31, 60), [0]
 
