@@ -402,6 +402,17 @@ def test_metrics_of_sources(redis):
         assert "branch: 2 times an id was refused that another source owns\n" in told.stdout and "corp: 2 times" not in told.stdout
 
 
+def test_what_is_stored_again_is_no_change(broker, redis):
+    collector = Collector(broker.endpoint, users(4))
+    drive([collector], collector.done, "published")
+    # Redis may have lost its tail: the source says everybody again.
+    redis.kill()
+    redis.start()
+    drive([collector], lambda: collector.distrusted and collector.session and collector.open and collector.said and not collector.flying, "again")
+    seen = values(broker)
+    assert [seen[f'source_changes_total{{source="corp",kind="{kind}"}}'] for kind in ("add", "modify", "delete")] == [4, 0, 0]
+
+
 def test_errors_that_a_source_tells(broker):
     collector = Collector(broker.endpoint, users(1))
     drive([collector], collector.done, "published")
@@ -468,6 +479,18 @@ def test_a_target_where_too_much_fails_is_degraded(broker):
     drive([collector, worker], lambda: states(broker) == "quarantined", "quarantined")
 
 
+def test_what_failed_long_ago_is_forgotten(broker):
+    bad = users(100)
+    collector, (worker,), _ = fleet(broker, bad, workers=1)
+    worker.verdict = lambda task: {"verdict": 3, "reason": "bad_value"} if task["id"] in bad else {"verdict": 0, "ops": "update"}
+    drive([collector, worker], lambda: worker.accepted == 100, "rejected")
+    assert states(broker) == "degraded"
+    collector.wanted = users(300)
+    collector.lose()
+    drive([collector, worker], lambda: worker.accepted == 300, "the next 200 went well")
+    assert states(broker) == "ok"
+
+
 def test_few_failures_prove_nothing(broker):
     collector, (worker,), _ = fleet(broker, users(19), workers=1)
     worker.verdict = lambda task: {"verdict": 3, "reason": "bad_value"}
@@ -480,6 +503,7 @@ def test_metrics_of_the_budget(redis):
     # The bucket holds 3 %, begins empty and is filled by the rest: 9.7 a second.
     broker.conf["targets"]["app"]["pace"] = {"writes": 864000, "per": "1d"}
     broker.write()
+    started = time.monotonic()
     tokens, ratio = 'target_budget_tokens{target="app"}', 'target_throttle_remaining_ratio{target="app"}'
     with broker.start():
         broker.wait_ready()
@@ -491,6 +515,7 @@ def test_metrics_of_the_budget(redis):
             return begin, seen[tokens], time.monotonic()
 
         first = look()
+        assert 0 <= first[1] < 9.7 * (first[2] - started) + 0.1
         collector, (worker,), _ = fleet(broker, users(6), workers=1)
         drive([collector, worker], lambda: worker.accepted == 6, "six requests")
         second = look()
