@@ -11,7 +11,15 @@ from box import Unavailable, output
 TOP = pathlib.Path(__file__).resolve().parents[2]
 CACHE = TOP / "tests/.cache"
 SUITE = "bookworm"
-MIRROR = "http://deb.debian.org/debian"
+
+
+def mirror():
+    """Where this machine gets Debian from, by apt's own configuration."""
+    listed = output(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Component: main"]).stdout.split()
+    found = [uri for uri in listed if uri.rstrip("/").endswith("debian")]
+    if not found:
+        raise Unavailable("apt knows no Debian mirror")
+    return found[0].rstrip("/")
 
 
 def packed(name, packages):
@@ -27,14 +35,14 @@ def packed(name, packages):
             for old in CACHE.glob(f"debian-{name}-*.tar"):
                 old.unlink()
             new = archive.with_suffix(".new")
-            output(["mmdebstrap", "--quiet", "--variant=minbase", "--format=tar", "--include=" + ",".join(packages), SUITE, new, MIRROR], timeout=500)
+            output(["mmdebstrap", "--quiet", "--variant=minbase", "--format=tar", "--include=" + ",".join(packages), SUITE, new, mirror()], timeout=500)
             os.rename(new, archive)
     return archive
 
 
 def need_mirror():
     try:
-        urllib.request.urlopen(f"{MIRROR}/dists/{SUITE}/Release", timeout=15).close()
+        urllib.request.urlopen(f"{mirror()}/dists/{SUITE}/Release", timeout=15).close()
     except OSError as error:
         raise Unavailable(f"the Debian mirror cannot be reached: {error}")
 
