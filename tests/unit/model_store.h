@@ -192,6 +192,7 @@ static inline void mirror_rid(struct mirror *m, const struct queue_effect *f)
 	*owner = (uint8_t)(n_of(&f->user) + 1);
 }
 
+/* One case per kind of effect. NOLINTNEXTLINE(readability-function-size) */
 static inline void mirror_effect(struct mirror *m, const struct queue_effect *f)
 {
 	unsigned u = n_of(&f->user), t = f->target < TARGETS ? f->target : 0;

@@ -268,6 +268,27 @@ static void check_account(const struct model *m, unsigned u, unsigned t)
 	CHECK(a->manager || !m->store.cells[manager_of(u)][t].rid[0], "a reference is owed", u, t);
 }
 
+static void check_entry(struct model *m, unsigned u, unsigned t)
+{
+	const struct image *i = &m->w.images[u];
+	const struct cell *c = &m->store.cells[u][t];
+
+	if (!c->present) {
+		CHECK(i->gone || !(i->in >> t & 1), "in scope, and no entry", u, t);
+		return;
+	}
+	CHECK(c->row.state != QUEUE_DUE && c->row.state != QUEUE_FLIGHT &&
+		      c->row.state != QUEUE_RETRY,
+	      "not at rest", u, t);
+	CHECK(c->row.verify == QUEUE_VERIFY_NONE || c->row.state == QUEUE_DEAD ||
+		      c->row.state == QUEUE_PARKED,
+	      "not verified", u, t);
+	if (c->row.state == QUEUE_CLEAN)
+		check_account(m, u, t);
+	else
+		check_stuck(m, u, t);
+}
+
 static void check_end(struct model *m)
 {
 	model_compare(m);
@@ -276,24 +297,8 @@ static void check_end(struct model *m)
 
 		CHECK(image_same(&m->store.users[u].image, i), "the store has an old snapshot", u,
 		      0);
-		for (unsigned t = 0; t < TARGETS; t++) {
-			const struct cell *c = &m->store.cells[u][t];
-
-			if (!c->present) {
-				CHECK(i->gone || !(i->in >> t & 1), "in scope, and no entry", u, t);
-				continue;
-			}
-			CHECK(c->row.state != QUEUE_DUE && c->row.state != QUEUE_FLIGHT &&
-				      c->row.state != QUEUE_RETRY,
-			      "not at rest", u, t);
-			CHECK(c->row.verify == QUEUE_VERIFY_NONE || c->row.state == QUEUE_DEAD ||
-				      c->row.state == QUEUE_PARKED,
-			      "not verified", u, t);
-			if (c->row.state == QUEUE_CLEAN)
-				check_account(m, u, t);
-			else
-				check_stuck(m, u, t);
-		}
+		for (unsigned t = 0; t < TARGETS; t++)
+			check_entry(m, u, t);
 	}
 }
 

@@ -34,7 +34,8 @@ static inline void measure_fill(char *out, size_t n, uint64_t number)
 			    (unsigned long long)number, (unsigned long long)measure_now_ns());
 
 	memset(out + head, 'x', n - (size_t)head);
-	memcpy(out + n - 2, "\"}", 2);
+	out[n - 2] = '"';
+	out[n - 1] = '}';
 }
 
 /* Logarithmic slots, 32 to a doubling, of microseconds. */
