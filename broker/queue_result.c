@@ -432,7 +432,8 @@ void queue_result(struct queue *q, struct queue_page *page, uint64_t peer,
 		return;
 	}
 	/* The answer was lost, the worker says it again. */
-	if (recent->epoch == id.epoch && recent->page == id.page && recent->index == id.index) {
+	if (id.epoch != 0 && recent->epoch == id.epoch && recent->page == id.page &&
+	    recent->index == id.index) {
 		lease_answer(q, peer, WIRE_VERB_accepted, &id);
 		return;
 	}

@@ -297,7 +297,10 @@ static void give(struct op *op, struct entry *e)
 	const char *deleted = entry_first(e, "isDeleted");
 	struct id id = e->id;
 
-	if (!dn_within(e->dn, r->nc)) {
+	if (dn_hash(e->dn) == 0) {
+		entry_free(e);
+		r->events.bad(r->events.arg, &id, "the entry's DN cannot be read");
+	} else if (!dn_within(e->dn, r->nc)) {
 		fail(r, LDAP_DECODING_ERROR, "the server sent an entry outside the search base");
 		entry_free(e);
 	} else if (deleted && strcasecmp(deleted, "TRUE") == 0) {

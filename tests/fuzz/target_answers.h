@@ -56,7 +56,8 @@ static void feed_list(const struct target_driver *driver, struct target *t,
 static void feed(const struct target_driver *driver, struct target *t, uint8_t what,
 		 const struct http_response *r, const cJSON *set)
 {
-	static const char *const users[] = {"u1", "u2", "u3"}, *const rids[] = {"r1", "r2", "r3"};
+	static const char *const users[] = {"u1", "u2", "u3"}, *const rids[] = {"r1", "r2", "r3"},
+				 *const keys[] = {"a", "b", "c"};
 	struct target_op list[3];
 	struct target_op *ops[3] = {&list[0], &list[1], &list[2]};
 	struct target_answer answers[3];
@@ -66,14 +67,16 @@ static void feed(const struct target_driver *driver, struct target *t, uint8_t w
 	memset(answers, 0, sizeof(answers));
 	for (size_t i = 0; i < 3; i++) {
 		list[i].kind = (enum target_kind)((what + i) % TARGET_KINDS);
-		if (n > 1 && list[i].kind == TARGET_FIND)
+		if (what & 32) /* looked up together */
+			list[i].kind = TARGET_FIND;
+		else if (n > 1 && list[i].kind == TARGET_FIND)
 			list[i].kind = TARGET_CREATE;
 		list[i].name = "manager";
 		list[i].user = users[i];
 		list[i].rid = rids[i];
 		list[i].set = cJSON_Duplicate(set, true);
 		list[i].key =
-			(struct target_key){what & 16 ? "onPremisesImmutableId" : "userName", "a"};
+			(struct target_key){what & 16 ? "onPremisesImmutableId" : "userName", keys[i]};
 	}
 	driver->answers(t, ops, n, r, answers);
 	for (size_t i = 0; i < n; i++)
