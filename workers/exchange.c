@@ -254,6 +254,9 @@ static void take_answer(struct exchange *x, struct parcel *p, const struct http_
 					     .answer = a,
 					     .status = a->status};
 
+		/* The batch as a whole was refused: that says nothing of any one in it. */
+		if (p->n > 1 && r->status >= 400 && o.verdict.class == VERDICT_CLASS_REJECT)
+			o.verdict.class = VERDICT_CLASS_SPLIT;
 		settle(x, p, i, &o, down);
 	}
 	free(answers);
@@ -430,6 +433,23 @@ static void put_back(struct exchange *x, struct exchange_job *job)
 	x->end = &job->next;
 }
 
+/* A task whose lease ended and the next one for the same user may be here together (after the broker was away). */
+static bool holds_user(const struct parcel *p, const char *user)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		if (strcmp(p->jobs[i]->op->user, user) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool may_share(const struct parcel *p, const struct exchange_job *head,
+		      const struct exchange_job *job)
+{
+	return job->lane == head->lane && job->most > 1 && !job->alone &&
+	       !holds_user(p, job->op->user);
+}
+
 /* Fills a parcel with jobs of the first one's lane; the others stay in *list in order. */
 static struct parcel *gather(struct exchange *x, struct exchange_job **list)
 {
@@ -441,7 +461,7 @@ static struct parcel *gather(struct exchange *x, struct exchange_job **list)
 	while (*at && p->n < head->most) {
 		struct exchange_job *job = *at;
 
-		if (job != head && (job->lane != head->lane || job->most == 1 || job->alone)) {
+		if (job != head && !may_share(p, head, job)) {
 			at = &job->next;
 			continue;
 		}

@@ -188,6 +188,7 @@ static struct {
 	bool silent;
 	const char *headers;
 	int raw_status;
+	bool refuses_shared; /* a request for several users, as a whole */
 } service;
 
 static struct {
@@ -334,6 +335,8 @@ static void serve(void *arg, const struct web_request *r, struct web_reply *repl
 	add_trace(word.p);
 	if (service.silent) {
 		reply->silent = true;
+	} else if (service.refuses_shared && cJSON_GetArraySize(ops) > 1) {
+		web_answer(reply, 400, "", "no");
 	} else if (service.raw_status) {
 		web_answer(reply, service.raw_status, service.headers, "no");
 	} else {
@@ -772,6 +775,43 @@ static void twenty_users_share_requests(void **state)
 	assert_int_equal(cJSON_GetArraySize(service.accounts), 20);
 	for (int i = 0; i < 20; i++)
 		buf_done(&texts[i]);
+}
+
+static void a_batch_refused_as_a_whole_says_nothing_of_anyone(void **state)
+{
+	struct wire_task tasks[3];
+	struct buf texts[3] = {{0}};
+
+	(void)state;
+	service.refuses_shared = true;
+	for (int i = 0; i < 3; i++) {
+		struct slice s = snapshot(i + 1, "\"Berg\"", true, FULL);
+
+		buf_add(&texts[i], s.p, s.n);
+		tasks[i] = task_for(i + 1, buf_slice(&texts[i]));
+	}
+	send_tasks(tasks, 3, NOW);
+	wait_results(3, 5000);
+	assert_int_equal(broker.last.verdict, VERDICT_DONE);
+	assert_int_equal(cJSON_GetArraySize(service.accounts), 3);
+	for (int i = 0; i < 3; i++)
+		buf_done(&texts[i]);
+}
+
+static void one_user_twice_shares_no_request(void **state)
+{
+	struct wire_task tasks[2] = {task_for(1, snapshot(1, "\"Berg\"", true, FULL))};
+
+	(void)state;
+	run(tasks[0]);
+	tasks[0] = task_for(1, snapshot(1, "\"Tal\"", true, FULL));
+	link_on(&tasks[0]);
+	tasks[0].applied = (struct fp){{0}};
+	tasks[1] = tasks[0]; /* the lease before it ended while the broker was away */
+	tasks[1].lease_index++;
+	send_tasks(tasks, 2, NOW);
+	wait_results(2, 5000);
+	assert_null(strstr(trace.p, "x2"));
 }
 
 static void later_steps_are_noted(void **state)
@@ -1361,6 +1401,8 @@ int main(void)
 		TEST(unchanged_costs_nothing),
 		TEST(a_change_is_one_request),
 		TEST(twenty_users_share_requests),
+		TEST(a_batch_refused_as_a_whole_says_nothing_of_anyone),
+		TEST(one_user_twice_shares_no_request),
 		TEST(later_steps_are_noted),
 		TEST(a_found_account_is_claimed_first),
 		TEST(a_refused_claim_writes_nothing),
