@@ -75,8 +75,8 @@ static void feed(const struct target_driver *driver, struct target *t, uint8_t w
 		list[i].user = users[i];
 		list[i].rid = rids[i];
 		list[i].set = cJSON_Duplicate(set, true);
-		list[i].key =
-			(struct target_key){what & 16 ? "onPremisesImmutableId" : "userName", keys[i]};
+		list[i].key = (struct target_key){what & 16 ? "onPremisesImmutableId" : "userName",
+						  keys[i]};
 	}
 	driver->answers(t, ops, n, r, answers);
 	for (size_t i = 0; i < n; i++)
