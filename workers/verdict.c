@@ -125,8 +125,11 @@ struct verdict verdict_judge(const struct verdict_facts *facts, const struct ver
 		v.unknown_outcome = write && may_have_happened(facts);
 	if (v.class == VERDICT_CLASS_RETRY && facts->status == 503 && after >= 0)
 		v.class = VERDICT_CLASS_THROTTLED;
-	if (v.class == VERDICT_CLASS_THROTTLED)
-		v.after_ms = after >= 0 ? after : VERDICT_THROTTLE_MS;
+	/* 0, or a date that has passed, means soon; a 0 of ours would say that nobody knows how long. */
+	if (v.class == VERDICT_CLASS_THROTTLED && after >= 0)
+		v.after_ms = after > VERDICT_SOON_MS ? after : VERDICT_SOON_MS;
+	else if (v.class == VERDICT_CLASS_THROTTLED)
+		v.after_ms = VERDICT_THROTTLE_MS;
 	else if (v.class == VERDICT_CLASS_RETRY && after > 0)
 		v.after_ms = after;
 	return v;

@@ -68,7 +68,11 @@ struct verdict verdict_judge(const struct verdict_facts *facts, const struct ver
 int64_t verdict_retry_after_ms(struct slice value, int64_t now_unix_ms);
 
 /* Failures in a row over all users of this process: no answer, or 5xx but 501. Any other answer ends the row. */
-enum { VERDICT_DOWN_AFTER = 5, VERDICT_THROTTLE_MS = 3000 /* without a Retry-After */ };
+enum {
+	VERDICT_DOWN_AFTER = 5,
+	VERDICT_SOON_MS = 100,
+	VERDICT_THROTTLE_MS = 3000 /* without a Retry-After */
+};
 /* True when the target as a whole counts as down: at once for refused, DNS, TLS; else after VERDICT_DOWN_AFTER in a row. */
 bool verdict_is_down(unsigned *streak, const struct verdict_facts *facts);
 

@@ -177,6 +177,10 @@ static void throttling(void **state)
 	assert_int_equal(judge(TARGET_UPDATE, 429, NULL, "7").after_ms, 7000);
 	assert_int_equal(judge(TARGET_UPDATE, 429, NULL, NULL).after_ms, VERDICT_THROTTLE_MS);
 	assert_int_equal(judge(TARGET_UPDATE, 503, NULL, "7").class, VERDICT_CLASS_THROTTLED);
+	assert_int_equal(judge(TARGET_UPDATE, 429, NULL, "0").after_ms, VERDICT_SOON_MS);
+	assert_int_equal(judge(TARGET_UPDATE, 429, NULL, "Sun, 06 Nov 1994 08:49:37 GMT").after_ms,
+			 VERDICT_SOON_MS);
+	assert_int_equal(judge(TARGET_UPDATE, 429, NULL, "").after_ms, VERDICT_THROTTLE_MS);
 	assert_int_equal(judge(TARGET_UPDATE, 503, NULL, "7").after_ms, 7000);
 	assert_true(judge(TARGET_UPDATE, 503, NULL, NULL).fresh_connection);
 }
