@@ -85,7 +85,7 @@ static void get_dump(struct sim *sim, bool groups, struct http_response *respons
 {
 	struct cursor start = {.groups = groups};
 
-	start.list = sim->service->list(sim, groups, &start.end);
+	start.list = sim_list(sim, groups, &start.end);
 	start_cursor(sim, response, start, more_dump);
 }
 
@@ -185,7 +185,7 @@ static const char *post(struct sim *sim, const struct http_request *request, boo
 	if (slice_is(request->path, "/faults"))
 		return fault_load(&sim->faults, body);
 	if (slice_is(request->path, "/seed"))
-		return sim->service->seed(sim, body);
+		return sim_seed_all(sim, body);
 	if (slice_is(request->path, "/knobs"))
 		return knob_set(sim->knobs, sim->n_knobs, body);
 	if (slice_is(request->path, "/clock"))

@@ -307,6 +307,45 @@ char *sim_read_secret(const char *path)
 	return secret;
 }
 
+static int by_service(const void *a, const void *b, void *arg)
+{
+	struct sim *sim = ((void **)arg)[0];
+	bool groups = *(bool *)((void **)arg)[1];
+
+	return sim->service->order(sim, groups, *(const uint32_t *)a, *(const uint32_t *)b);
+}
+
+uint32_t *sim_list(struct sim *sim, bool groups, size_t *ret_n)
+{
+	uint32_t count = sim->service->count(sim, groups);
+	uint32_t *list = xalloc((count + 1) * sizeof *list);
+	void *how[] = {sim, &groups};
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (sim->service->live(sim, groups, i))
+			list[n++] = i;
+	}
+	if (sim->service->order)
+		qsort_r(list, n, sizeof *list, by_service, how);
+	*ret_n = n;
+	return list;
+}
+
+const char *sim_seed_all(struct sim *sim, const struct json *object)
+{
+	const char *error = NULL;
+
+	for (const struct sim_seed *s = sim->service->seeds; s->list; s++) {
+		JSON_EACH(one, json_get(object, s->list))
+		{
+			if (!error)
+				error = s->seed(sim, one);
+		}
+	}
+	return error;
+}
+
 /* Position of the name in "a|b|c", or -1. */
 static int find_option(const char *names, const char *name)
 {
@@ -396,30 +435,12 @@ static int usage(const struct sim *sim, const char *what, const char *error)
 	return EX_USAGE;
 }
 
-int sim_main(struct sim *sim, int argc, char **argv)
+static int run(struct sim *sim, const struct options *o)
 {
-	struct options o = {.listen = "127.0.0.1:0", .admin = "127.0.0.1:0"};
 	const char *error = NULL;
 	uv_signal_t stop[2];
+	int admin = open_ports(sim, o, &error);
 
-	signal(SIGPIPE, SIG_IGN);
-	if (getrandom(&sim->random, sizeof sim->random, 0) < 0)
-		return usage(sim, "getrandom", strerror(errno));
-	sim->ledger.body_bytes_max = 256u << 20;
-	sim->log = xalloc(sizeof *sim->log);
-	uv_loop_init(&sim->loop);
-	for (int i = 1; i < argc; i += 2) {
-		if (strncmp(argv[i], "--", 2) != 0 || i + 1 == argc)
-			return usage(sim, argv[i], "--name value was expected");
-		error = set_option(sim, &o, argv[i] + 2, argv[i + 1]);
-		if (error)
-			return usage(sim, argv[i], error);
-	}
-	if (o.knobs)
-		error = set_knobs(sim, o.knobs);
-	if (error)
-		return usage(sim, "--knobs", error);
-	int admin = open_ports(sim, &o, &error);
 	if (!error)
 		error = sim->service->start(sim);
 	if (error)
@@ -428,6 +449,43 @@ int sim_main(struct sim *sim, int argc, char **argv)
 		uv_signal_init(&sim->loop, &stop[i]);
 		uv_signal_start(&stop[i], on_stop, i ? SIGINT : SIGTERM);
 	}
-	say_ready(sim, &o, admin);
+	say_ready(sim, o, admin);
 	return uv_run(&sim->loop, UV_RUN_DEFAULT) < 0;
+}
+
+static int with_options(struct sim *sim, int argc, char **argv)
+{
+	struct options o = {.listen = "127.0.0.1:0", .admin = "127.0.0.1:0"};
+	const char *error;
+
+	for (int i = 1; i < argc; i += 2) {
+		if (strncmp(argv[i], "--", 2) != 0 || i + 1 == argc)
+			return usage(sim, argv[i], "--name value was expected");
+		error = set_option(sim, &o, argv[i] + 2, argv[i + 1]);
+		if (error)
+			return usage(sim, argv[i], error);
+	}
+	error = o.knobs ? set_knobs(sim, o.knobs) : NULL;
+	return error ? usage(sim, "--knobs", error) : run(sim, &o);
+}
+
+int sim_main(const struct sim_service *service, int argc, char **argv)
+{
+	static struct sim sim;
+	int code;
+
+	sim.service = service;
+	sim.state = service->state;
+	sim.knobs = service->knobs;
+	sim.n_knobs = *service->n_knobs;
+	signal(SIGPIPE, SIG_IGN);
+	if (getrandom(&sim.random, sizeof sim.random, 0) < 0)
+		return usage(&sim, "getrandom", strerror(errno));
+	sim.ledger.body_bytes_max = 256u << 20;
+	sim.log = xalloc(sizeof *sim.log);
+	uv_loop_init(&sim.loop);
+	service->begin(&sim);
+	code = with_options(&sim, argc, argv);
+	service->end(&sim);
+	return code;
 }

@@ -2,7 +2,7 @@
  * What the simulators share: the program around a service (command line, ports, TLS), the ledger, the
  * fault script and the admin interface.
  *
- * Command line (both simulators)
+ * Command line (all simulators)
  *   --listen 127.0.0.1:PORT  --admin 127.0.0.1:PORT   0 = pick one
  *   --cert FILE --key FILE                            PEM; without them the service is served plain
  *   --delay-ms N                                      every answer waits so long (others do not)
@@ -67,8 +67,18 @@ struct sim_stats {
 	uint64_t by_status[600];
 };
 
+struct sim_seed {	  /* of POST /seed */
+	const char *list; /* member that is an array; NULL ends the table */
+	const char *(*seed)(struct sim *sim, const struct json *object); /* NULL or what is wrong */
+};
+
 struct sim_service {
 	const char *name;
+	void *state; /* becomes sim->state */
+	const struct knob *knobs;
+	const size_t *n_knobs;
+	void (*begin)(struct sim *sim); /* the state as it starts, knobs too; before the options */
+	void (*end)(struct sim *sim);	/* frees what the state holds */
 	/* Carries out a request and fills call->answer. */
 	void (*handle)(struct sim *sim, struct sim_call *call);
 	/* Whether it would write (for /quiet and the counters). */
@@ -77,10 +87,13 @@ struct sim_service {
 	void (*key)(struct sim *sim, const struct sim_call *call, struct text *ret_key);
 	/* An error of the service's own form. */
 	void (*error)(struct sim *sim, struct sim_call *call, int status, const char *text);
-	/* Sorted numbers of the live users (groups), malloc'ed; and one of them as JSON. */
-	uint32_t *(*list)(struct sim *sim, bool groups, size_t *ret_n);
+	/* Users (groups) are numbered from 0: how many there ever were, whether one is live, which goes
+	 * first (NULL: by number), and one as JSON. */
+	uint32_t (*count)(struct sim *sim, bool groups);
+	bool (*live)(struct sim *sim, bool groups, uint32_t number);
+	int (*order)(struct sim *sim, bool groups, uint32_t a, uint32_t b);
 	void (*print)(struct sim *sim, bool groups, uint32_t number, struct text *out);
-	const char *(*seed)(struct sim *sim, const struct json *object); /* NULL or what is wrong */
+	const struct sim_seed *seeds;
 	void (*stats)(struct sim *sim,
 		      struct text *out); /* further members, each with a leading comma */
 	void (*reset)(struct sim *sim);
@@ -109,7 +122,8 @@ struct sim {
 	bool quiet;
 };
 
-int sim_main(struct sim *sim, int argc, char **argv);
+/* The whole program; its exit code. */
+int sim_main(const struct sim_service *service, int argc, char **argv);
 
 /* The service's clock. */
 int64_t sim_now_ms(const struct sim *sim);
@@ -128,3 +142,6 @@ char *sim_read_secret(const char *path);
 void sim_admin(void *context, const struct http_request *request, struct http_response *response);
 void sim_log_print(const struct sim *sim, struct text *out);
 void sim_log_clear(struct sim *sim);
+/* Numbers of the live users (groups) in the service's order, owned by the caller. */
+uint32_t *sim_list(struct sim *sim, bool groups, size_t *ret_n);
+const char *sim_seed_all(struct sim *sim, const struct json *object);

@@ -27,29 +27,30 @@ static void on_error(struct sim *sim, struct sim_call *call, int status, const c
 	graph_error(sim->state, call, status, "InternalServerError", "%s", text);
 }
 
-static int by_key(const void *a, const void *b)
-{
-	const struct user *x = &graph_state.dir.users[*(const uint32_t *)a];
-	const struct user *y = &graph_state.dir.users[*(const uint32_t *)b];
-	int order = strcmp(x->immutable, y->immutable);
-
-	return order ? order : strcmp(x->upn, y->upn);
-}
-
-static uint32_t *on_list(struct sim *sim, bool groups, size_t *ret_n)
+static uint32_t on_count(struct sim *sim, bool groups)
 {
 	const struct directory *dir = &((struct graph *)sim->state)->dir;
-	uint32_t *list = xalloc((groups ? dir->live_groups : dir->live_users) * sizeof *list);
-	size_t n = 0;
 
-	for (uint32_t i = 0; i < (groups ? dir->n_groups : dir->n_users); i++) {
-		if (groups ? dir->groups[i].live : dir->users[i].live)
-			list[n++] = i;
-	}
-	if (!groups)
-		qsort(list, n, sizeof *list, by_key);
-	*ret_n = n;
-	return list;
+	return groups ? dir->n_groups : dir->n_users;
+}
+
+static bool on_live(struct sim *sim, bool groups, uint32_t number)
+{
+	const struct directory *dir = &((struct graph *)sim->state)->dir;
+
+	return groups ? dir->groups[number].live : dir->users[number].live;
+}
+
+/* Groups stay in the order of their making. */
+static int by_key(struct sim *sim, bool groups, uint32_t a, uint32_t b)
+{
+	const struct directory *dir = &((struct graph *)sim->state)->dir;
+
+	if (groups)
+		return a < b ? -1 : 1;
+	int order = strcmp(dir->users[a].immutable, dir->users[b].immutable);
+
+	return order ? order : strcmp(dir->users[a].upn, dir->users[b].upn);
 }
 
 static void print_group(struct graph *g, uint32_t number, struct text *out)
@@ -101,8 +102,9 @@ static void on_print(struct sim *sim, bool groups, uint32_t number, struct text 
 		print_user(g, number, out);
 }
 
-static const char *seed_sku(struct graph *g, const struct json *object)
+static const char *seed_sku(struct sim *sim, const struct json *object)
 {
+	struct graph *g = sim->state;
 	struct slice id = json_get_string(object, "skuId");
 	struct slice part = json_get_string(object, "skuPartNumber");
 	struct sku *sku = &g->dir.skus[g->dir.n_skus];
@@ -116,27 +118,18 @@ static const char *seed_sku(struct graph *g, const struct json *object)
 	return NULL;
 }
 
-static const char *seed_list(struct graph *g, const struct json *list,
-			     const char *(*seed)(struct graph *, const struct json *))
+static const char *seed_user(struct sim *sim, const struct json *object)
 {
-	const char *error = NULL;
-
-	JSON_EACH(object, list)
-	{
-		if (!error)
-			error = seed(g, object);
-	}
-	return error;
+	return users_seed(sim->state, object);
 }
 
-static const char *on_seed(struct sim *sim, const struct json *object)
+static const char *seed_group(struct sim *sim, const struct json *object)
 {
-	const char *error = seed_list(sim->state, json_get(object, "users"), users_seed);
-
-	if (!error)
-		error = seed_list(sim->state, json_get(object, "groups"), groups_seed);
-	return error ? error : seed_list(sim->state, json_get(object, "skus"), seed_sku);
+	return groups_seed(sim->state, object);
 }
+
+static const struct sim_seed seeds[] = {
+	{"users", seed_user}, {"groups", seed_group}, {"skus", seed_sku}, {NULL, NULL}};
 
 static void on_stats(struct sim *sim, struct text *out)
 {
@@ -193,15 +186,36 @@ static const char *on_start(struct sim *sim)
 		       : "--client-secret-file or --client-cert is needed";
 }
 
+static void on_begin(struct sim *sim)
+{
+	graph_state.sim = sim;
+	graph_knobs_default(&graph_state);
+}
+
+static void on_end(struct sim *sim)
+{
+	struct graph *g = sim->state;
+
+	directory_clear(&g->dir);
+	X509_free(g->client_cert);
+}
+
 static const struct sim_service service = {
 	.name = "graph",
+	.state = &graph_state,
+	.knobs = graph_knob_table,
+	.n_knobs = &graph_knob_count,
+	.begin = on_begin,
+	.end = on_end,
 	.handle = graph_handle,
 	.writes = graph_writes,
 	.key = graph_key,
 	.error = on_error,
-	.list = on_list,
+	.count = on_count,
+	.live = on_live,
+	.order = by_key,
 	.print = on_print,
-	.seed = on_seed,
+	.seeds = seeds,
 	.stats = on_stats,
 	.reset = on_reset,
 	.option = on_option,
@@ -211,14 +225,5 @@ static const struct sim_service service = {
 
 int main(int argc, char **argv)
 {
-	static struct sim sim = {.service = &service, .state = &graph_state};
-
-	graph_state.sim = &sim;
-	sim.knobs = graph_knob_table;
-	sim.n_knobs = graph_knob_count;
-	graph_knobs_default(&graph_state);
-	int result = sim_main(&sim, argc, argv);
-	directory_clear(&graph_state.dir);
-	X509_free(graph_state.client_cert);
-	return result;
+	return sim_main(&service, argc, argv);
 }

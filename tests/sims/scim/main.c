@@ -25,31 +25,23 @@ static void on_error(struct sim *sim, struct sim_call *call, int status, const c
 	scim_answer_error(sim->state, call, &error);
 }
 
-static const struct table *sorted_table;
-
-static int by_key(const void *a, const void *b)
+static uint32_t on_count(struct sim *sim, bool groups)
 {
-	const struct entry *x = &sorted_table->entries[*(const uint32_t *)a];
-	const struct entry *y = &sorted_table->entries[*(const uint32_t *)b];
+	return scim_table(sim->state, groups ? &kind_group : &kind_user)->n;
+}
+
+static bool on_live(struct sim *sim, bool groups, uint32_t number)
+{
+	return scim_table(sim->state, groups ? &kind_group : &kind_user)->entries[number].live;
+}
+
+static int by_key(struct sim *sim, bool groups, uint32_t a, uint32_t b)
+{
+	const struct table *table = scim_table(sim->state, groups ? &kind_group : &kind_user);
+	const struct entry *x = &table->entries[a], *y = &table->entries[b];
 	int order = strcmp(x->external, y->external);
 
 	return order ? order : strcmp(x->name, y->name);
-}
-
-static uint32_t *on_list(struct sim *sim, bool groups, size_t *ret_n)
-{
-	const struct table *table = scim_table(sim->state, groups ? &kind_group : &kind_user);
-	uint32_t *list = xalloc(table->live * sizeof *list);
-	size_t n = 0;
-
-	for (uint32_t i = 0; i < table->n; i++) {
-		if (table->entries[i].live)
-			list[n++] = i;
-	}
-	sorted_table = table;
-	qsort(list, n, sizeof *list, by_key);
-	*ret_n = n;
-	return list;
 }
 
 static void on_print(struct sim *sim, bool groups, uint32_t number, struct text *out)
@@ -60,24 +52,17 @@ static void on_print(struct sim *sim, bool groups, uint32_t number, struct text 
 		scim_print(sim->state, kind, number, NULL, NULL, out);
 }
 
-static const char *seed_all(struct scim *s, const struct kind *kind, const struct json *list)
+static const char *seed_user(struct sim *sim, const struct json *resource)
 {
-	const char *error = NULL;
-
-	JSON_EACH(resource, list)
-	{
-		if (!error)
-			error = scim_seed(s, kind, resource);
-	}
-	return error;
+	return scim_seed(sim->state, &kind_user, resource);
 }
 
-static const char *on_seed(struct sim *sim, const struct json *object)
+static const char *seed_group(struct sim *sim, const struct json *resource)
 {
-	const char *error = seed_all(sim->state, &kind_user, json_get(object, "users"));
-
-	return error ? error : seed_all(sim->state, &kind_group, json_get(object, "groups"));
+	return scim_seed(sim->state, &kind_group, resource);
 }
+
+static const struct sim_seed seeds[] = {{"users", seed_user}, {"groups", seed_group}, {NULL, NULL}};
 
 static void on_stats(struct sim *sim, struct text *out)
 {
@@ -120,15 +105,35 @@ static const char *on_start(struct sim *sim)
 					     : "--token-file or --client-secret-file is needed";
 }
 
+static void on_begin(struct sim *sim)
+{
+	scim_state.sim = sim;
+	scim_knobs_default(&scim_state);
+}
+
+static void on_end(struct sim *sim)
+{
+	struct scim *s = sim->state;
+
+	store_clear(&s->store);
+}
+
 static const struct sim_service service = {
 	.name = "scim",
+	.state = &scim_state,
+	.knobs = scim_knob_table,
+	.n_knobs = &scim_knob_count,
+	.begin = on_begin,
+	.end = on_end,
 	.handle = scim_handle,
 	.writes = scim_writes,
 	.key = scim_key,
 	.error = on_error,
-	.list = on_list,
+	.count = on_count,
+	.live = on_live,
+	.order = by_key,
 	.print = on_print,
-	.seed = on_seed,
+	.seeds = seeds,
 	.stats = on_stats,
 	.reset = on_reset,
 	.option = on_option,
@@ -138,13 +143,5 @@ static const struct sim_service service = {
 
 int main(int argc, char **argv)
 {
-	static struct sim sim = {.service = &service, .state = &scim_state};
-
-	scim_state.sim = &sim;
-	sim.knobs = scim_knob_table;
-	sim.n_knobs = scim_knob_count;
-	scim_knobs_default(&scim_state);
-	int result = sim_main(&sim, argc, argv);
-	store_clear(&scim_state.store);
-	return result;
+	return sim_main(&service, argc, argv);
 }
