@@ -1,8 +1,8 @@
 #include "account.h"
 
+#include "clock.h"
 #include "snapshot.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,68 +32,6 @@ int64_t account_filetime_ms(const char *text)
 		return 0;
 	t = t / 10000 - 11644473600000LL;
 	return t > 0 && t < SNAPSHOT_FOREVER ? t : 0;
-}
-
-/* Days since 1970 of a civil date (Howard Hinnant's algorithm). */
-static int64_t days(int64_t y, int64_t m, int64_t d)
-{
-	int64_t era, yoe, doy;
-
-	y -= m <= 2;
-	era = (y >= 0 ? y : y - 399) / 400;
-	yoe = y - era * 400;
-	doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
-	return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
-}
-
-static bool digits(const char **p, int n, int64_t *ret)
-{
-	*ret = 0;
-	for (int i = 0; i < n; i++, (*p)++) {
-		if (!isdigit((unsigned char)**p))
-			return false;
-		*ret = *ret * 10 + (**p - '0');
-	}
-	return true;
-}
-
-static bool offset_ms(const char *p, int64_t *ret)
-{
-	int64_t hours, minutes = 0;
-	bool west = *p == '-';
-
-	*ret = 0;
-	if (*p == 'Z' && p[1] == '\0')
-		return true;
-	if (*p != '+' && *p != '-')
-		return false;
-	p++;
-	if (!digits(&p, 2, &hours) || (*p != '\0' && !digits(&p, 2, &minutes)) || *p != '\0')
-		return false;
-	*ret = (hours * 60 + minutes) * 60000 * (west ? 1 : -1);
-	return true;
-}
-
-int64_t account_generalized_ms(const char *text)
-{
-	const char *p = text;
-	int64_t y, mo, d, h, mi = 0, s = 0, shift, ms;
-
-	if (p == NULL || !digits(&p, 4, &y) || !digits(&p, 2, &mo) || !digits(&p, 2, &d) ||
-	    !digits(&p, 2, &h))
-		return 0;
-	if (isdigit((unsigned char)*p) && !digits(&p, 2, &mi))
-		return 0;
-	if (isdigit((unsigned char)*p) && !digits(&p, 2, &s))
-		return 0;
-	if (*p == '.' || *p == ',')
-		for (p++; isdigit((unsigned char)*p); p++)
-			;
-	if (!offset_ms(p, &shift) || mo < 1 || mo > 12 || d < 1 || d > 31 || h > 24 || mi > 59 ||
-	    s > 60)
-		return 0;
-	ms = ((days(y, mo, d) * 24 + h) * 60 + mi) * 60000 + s * 1000 + shift;
-	return ms > 0 ? ms : 0;
 }
 
 static void read_ad(const struct entry *e, const struct source_policy *policy, struct account *a)
@@ -137,14 +75,14 @@ static void read_openldap(const struct entry *e, const struct source_policy *pol
 	a->enabled = locked == NULL || strncmp(locked, "000001010000", 12) != 0;
 	if (locked != NULL)
 		a->locked_until = a->enabled && policy->lockout_ms > 0
-					  ? account_generalized_ms(locked) + policy->lockout_ms
+					  ? clock_generalized_ms(locked) + policy->lockout_ms
 					  : SNAPSHOT_FOREVER;
-	a->password_changed_at = account_generalized_ms(entry_first(e, "pwdChangedTime"));
+	a->password_changed_at = clock_generalized_ms(entry_first(e, "pwdChangedTime"));
 	a->must_change_password = is_true(entry_first(e, "pwdReset"));
 	if (policy->max_password_age_ms > 0 && a->password_changed_at > 0)
 		a->password_expires_at = a->password_changed_at + policy->max_password_age_ms;
 	a->last_logon_at = whole_days(
-		account_generalized_ms(logon != NULL ? logon : entry_first(e, "authTimestamp")));
+		clock_generalized_ms(logon != NULL ? logon : entry_first(e, "authTimestamp")));
 }
 
 static void read_389ds(const struct entry *e, struct account *a)
@@ -152,12 +90,12 @@ static void read_389ds(const struct entry *e, struct account *a)
 	const char *expires = entry_first(e, "passwordExpirationTime");
 
 	a->enabled = !is_true(entry_first(e, "nsAccountLock"));
-	a->locked_until = account_generalized_ms(entry_first(e, "accountUnlockTime"));
-	a->password_changed_at = account_generalized_ms(entry_first(e, "pwdUpdateTime"));
+	a->locked_until = clock_generalized_ms(entry_first(e, "accountUnlockTime"));
+	a->password_changed_at = clock_generalized_ms(entry_first(e, "pwdUpdateTime"));
 	/* The epoch itself means: must change (an administrator has reset it). */
 	a->must_change_password = expires != NULL && strncmp(expires, "19700101000000", 14) == 0;
-	a->password_expires_at = account_generalized_ms(expires);
-	a->last_logon_at = whole_days(account_generalized_ms(entry_first(e, "lastLoginTime")));
+	a->password_expires_at = clock_generalized_ms(expires);
+	a->last_logon_at = whole_days(clock_generalized_ms(entry_first(e, "lastLoginTime")));
 }
 
 void account_read(const struct entry *e, const struct entry_schema *schema,

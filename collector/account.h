@@ -22,7 +22,5 @@ void account_read(const struct entry *e, const struct entry_schema *schema,
 
 /* FILETIME (100 ns since 1601) as text; 0 for 0, absent, "never" and what is no number. */
 int64_t account_filetime_ms(const char *text);
-/* GeneralizedTime (RFC 4517 3.3.13) in UTC or with an offset; 0 when it is none. */
-int64_t account_generalized_ms(const char *text);
 
 #endif

@@ -375,7 +375,7 @@ static uint64_t first_u64(LDAP *ld, LDAPMessage *m, const char *attr)
 static void answer_clock(struct ad_server *s, LDAP *ld, LDAPMessage *m)
 {
 	CLEANUP(free_cleanup) char *text = first_text(ld, m, "currentTime");
-	int64_t unix_ms = account_generalized_ms(text);
+	int64_t unix_ms = clock_generalized_ms(text);
 
 	s->has_clock = unix_ms != 0;
 	s->ahead_ms = unix_ms - clock_unix_ms();

@@ -1,6 +1,8 @@
 #include "clock.h"
 
 #include <assert.h>
+#include <ctype.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -41,4 +43,66 @@ void clock_rfc3339(int64_t unix_ms, char text[static CLOCK_RFC3339])
 		 (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100,
 		 (unsigned)tm.tm_sec % 100, (unsigned)part % 1000);
 	memcpy(text, date, CLOCK_RFC3339);
+}
+
+/* Days since 1970 of a civil date (Howard Hinnant's algorithm). */
+static int64_t days(int64_t y, int64_t m, int64_t d)
+{
+	int64_t era, yoe, doy;
+
+	y -= m <= 2;
+	era = (y >= 0 ? y : y - 399) / 400;
+	yoe = y - era * 400;
+	doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
+	return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
+}
+
+static bool digits(const char **p, int n, int64_t *ret)
+{
+	*ret = 0;
+	for (int i = 0; i < n; i++, (*p)++) {
+		if (!isdigit((unsigned char)**p))
+			return false;
+		*ret = *ret * 10 + (**p - '0');
+	}
+	return true;
+}
+
+static bool offset_ms(const char *p, int64_t *ret)
+{
+	int64_t hours, minutes = 0;
+	bool west = *p == '-';
+
+	*ret = 0;
+	if (*p == 'Z' && p[1] == '\0')
+		return true;
+	if (*p != '+' && *p != '-')
+		return false;
+	p++;
+	if (!digits(&p, 2, &hours) || (*p != '\0' && !digits(&p, 2, &minutes)) || *p != '\0')
+		return false;
+	*ret = (hours * 60 + minutes) * 60000 * (west ? 1 : -1);
+	return true;
+}
+
+int64_t clock_generalized_ms(const char *text)
+{
+	const char *p = text;
+	int64_t y, mo, d, h, mi = 0, s = 0, shift, ms;
+
+	if (p == NULL || !digits(&p, 4, &y) || !digits(&p, 2, &mo) || !digits(&p, 2, &d) ||
+	    !digits(&p, 2, &h))
+		return 0;
+	if (isdigit((unsigned char)*p) && !digits(&p, 2, &mi))
+		return 0;
+	if (isdigit((unsigned char)*p) && !digits(&p, 2, &s))
+		return 0;
+	if (*p == '.' || *p == ',')
+		for (p++; isdigit((unsigned char)*p); p++)
+			;
+	if (!offset_ms(p, &shift) || mo < 1 || mo > 12 || d < 1 || d > 31 || h > 24 || mi > 59 ||
+	    s > 60)
+		return 0;
+	ms = ((days(y, mo, d) * 24 + h) * 60 + mi) * 60000 + s * 1000 + shift;
+	return ms > 0 ? ms : 0;
 }

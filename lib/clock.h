@@ -10,4 +10,7 @@ int64_t clock_unix_ms(void); /* CLOCK_REALTIME: records and policies */
 enum { CLOCK_RFC3339 = 25 };
 void clock_rfc3339(int64_t unix_ms, char text[static CLOCK_RFC3339]); /* 2026-01-02T03:04:05.678Z */
 
+/* GeneralizedTime (RFC 4517 3.3.13) in UTC or with an offset; 0 when it is none. */
+int64_t clock_generalized_ms(const char *text);
+
 #endif

@@ -2,6 +2,9 @@
  * checked, but may hold broken parts: these are passed over, they were reported. */
 #include "conf_tree.h"
 
+#include "id.h"
+#include "schedule.h"
+
 #include <string.h>
 
 /* The usable text of a key; NULL when absent, empty or broken. */
@@ -208,6 +211,93 @@ static void check_source(const struct scope *s)
 	check_uris(s, starttls && strcmp(starttls, "true") == 0, simple);
 }
 
+/* ---- licences ---- */
+
+static const char licence_reasons[] =
+	"disabled|locked|password_expired|account_expired|inactive|never_logged_on";
+
+/* Is it a watched group of a source, any of them? */
+static bool group_watched(const struct conf_node *root, const char *name)
+{
+	const struct conf_node *sources = part_at(root, "sources", CONF_MAPPING);
+
+	for (size_t i = 0; i < sources->n; i++) {
+		if (sources->items[i]->kind == CONF_MAPPING &&
+		    group_exists(part_at(sources->items[i], "groups", CONF_SEQUENCE), name))
+			return true;
+	}
+	return false;
+}
+
+static void check_rules(const struct scope *s, const char *list, const char *what)
+{
+	const struct conf_node *rules = part_at(s->section, list, CONF_SEQUENCE);
+
+	for (size_t i = 0; i < rules->n; i++) {
+		const struct conf_node *rule = rules->items[i];
+		const char *group = rule->kind == CONF_MAPPING ? text_at(rule, "group") : NULL;
+		const char *remote = group ? text_at(rule, what) : NULL;
+
+		if (group && !group_watched(s->root, group))
+			fail_at(s, place_of(rule, "group"), list,
+				"no source watches a group of this name; expected one of "
+				"sources.*.groups");
+		for (size_t k = 0; remote && k < i; k++) {
+			const char *other = text_at(rules->items[k], "group");
+			const char *same = text_at(rules->items[k], what);
+
+			if (other && same && strcmp(other, group) == 0 && strcmp(same, remote) == 0)
+				fail_at(s, rule->at, list, "the same rule stands twice");
+		}
+	}
+}
+
+static void check_reasons(const struct scope *s, const struct conf_node *policy, const char *name)
+{
+	const struct conf_node *list = part_at(policy, name, CONF_SEQUENCE);
+	CLEANUP(buf_cleanup) struct buf key = {0};
+
+	buf_addf(&key, "licence_policy.%s", name);
+	for (size_t i = 0; i < list->n; i++) {
+		if (!conf_word_in(licence_reasons, list->items[i]->text))
+			fail_at(s, list->items[i]->at, key.p,
+				"is no reason; expected disabled, locked, password_expired, "
+				"account_expired, inactive or never_logged_on");
+	}
+}
+
+static void check_exempt(const struct scope *s, const struct conf_node *policy)
+{
+	const struct conf_node *list = part_at(policy, "exempt", CONF_SEQUENCE);
+	struct id id;
+
+	for (size_t i = 0; i < list->n; i++) {
+		const char *text = list->items[i]->text;
+
+		if (id_parse(slice_of(text), &id) < 0 && !group_watched(s->root, text))
+			fail_at(s, list->items[i]->at, "licence_policy.exempt",
+				"is neither an id (8-4-4-4-12) nor a watched group");
+	}
+}
+
+static void check_licences(const struct scope *s)
+{
+	const struct conf_node *policy = part_at(s->section, "licence_policy", CONF_MAPPING);
+	const char *schedule = text_at(policy, "schedule"), *zone = text_at(policy, "zone");
+	CLEANUP(buf_cleanup) struct buf why = {0};
+
+	check_rules(s, "groups", "remote");
+	check_rules(s, "licences", "sku");
+	check_reasons(s, policy, "revoke_when");
+	check_reasons(s, policy, "reinstate_for");
+	check_exempt(s, policy);
+	if (!schedule || !zone)
+		return;
+	schedule_free(schedule_new(schedule, zone, &why));
+	if (why.n)
+		fail_at(s, place_of(policy, "schedule"), "licence_policy.schedule", why.p);
+}
+
 /* ---- targets ---- */
 
 static void check_target(const struct scope *s)
@@ -232,6 +322,7 @@ static void check_target(const struct scope *s)
 		need(s, "auth", "token", "auth.method: bearer");
 	if (cap >= 0 && number_at(retry, "first") > cap)
 		fail_at(s, place_of(retry, "first"), "retry.first", "is longer than retry.cap");
+	check_licences(s);
 }
 
 static void each_named(const struct conf_node *root, const char *sections,

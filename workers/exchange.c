@@ -109,6 +109,7 @@ static void answer_done(struct target_answer *a)
 {
 	buf_done(&a->code);
 	buf_done(&a->detail);
+	buf_done(&a->audit);
 	buf_done(&a->field);
 	buf_done(&a->request_id);
 	buf_done(&a->retry_after);

@@ -31,6 +31,7 @@ void target_op_free(struct target_op *op)
 	cJSON_Delete(op->clear);
 	cJSON_Delete(op->body);
 	cJSON_Delete(op->remember);
+	free(op->audit);
 	free(op);
 }
 
@@ -43,6 +44,8 @@ void target_plan_done(struct target_plan *p)
 		target_op_free(op);
 	}
 	buf_done(&p->parked_detail);
+	buf_done(&p->waits);
+	cJSON_Delete(p->remember);
 	target_plan_init(p);
 }
 
@@ -55,6 +58,15 @@ struct target_op *target_plan_add(struct target_plan *p, enum target_kind kind, 
 	*p->end = op;
 	p->end = &op->next;
 	return op;
+}
+
+bool target_no_seat(const struct target_want *want, const char *sku)
+{
+	for (size_t i = 0; want->no_seat && want->no_seat[i]; i++) {
+		if (strcasecmp(want->no_seat[i], sku) == 0)
+			return true;
+	}
+	return false;
 }
 
 static void put(cJSON **object, const char *path, cJSON *value)

@@ -24,6 +24,7 @@
 #include "conf.h"
 #include "http.h"
 #include "json.h"
+#include "licence.h"
 #include "snapshot.h"
 #include "verdict.h"
 #include "wire.h"
@@ -61,6 +62,9 @@ struct target_op {
 	enum target_switch enabled; /* the core sets KEEP when a disable has no permit */
 	cJSON *body;		    /* STEP: what the driver wants to send; it alone reads it */
 	cJSON *remember; /* merged into the link's memory (null removes) when the operation is done */
+	/* Put before target_answer.audit in the provisioning log when the operation is done: "sku=… reasons=…"; or NULL. No
+	 * personal data. */
+	char *audit;
 	/* Filled by the core before request(): */
 	struct target_key key; /* FIND */
 	const char *rid;       /* all but FIND and CREATE; "" never */
@@ -106,7 +110,11 @@ struct target_want {
 	/* NULL: not read; then plan everything that the document says */
 	const struct target_account *account;
 	int64_t now_unix_ms;
+	const struct licence_verdict *licence; /* never NULL */
+	const char *const *no_seat;	       /* see target_no_seat; NULL at the end */
 };
+/* Others wait for a seat of this sku and came before: do not ask for one, park with `no_seat`, waits "seat:SKU". */
+bool target_no_seat(const struct target_want *want, const char *sku);
 
 struct target_plan {
 	struct target_op *first, **end; /* in the order of doing */
@@ -114,6 +122,12 @@ struct target_plan {
 	/* Static reason: nothing can be done now ("mandatory_missing"); the operations are ignored. */
 	const char *parked;
 	struct buf parked_detail; /* names of fields, never values */
+	bool parked_last;	  /* … but the operations are done first */
+	struct buf waits;	  /* with parked: what is waited for, "seat:SKU"; empty: nothing */
+	/* The account must be seen first (want->account was NULL): the core reads it and plans again. */
+	bool read;
+	/* Merged into the link's memory before the first operation, which may be none: what was found to be so already. */
+	cJSON *remember;
 };
 void target_plan_init(struct target_plan *p);
 void target_plan_done(struct target_plan *p);
@@ -152,6 +166,7 @@ struct target_answer {
 	struct buf request_id;	/* the vendor's id of the request */
 	struct buf retry_after; /* of this operation in a batch, as it came */
 	bool not_json;		/* a 2xx that should carry JSON and did not */
+	struct buf audit; /* figures for the provisioning log, "used=7/10"; no personal data */
 	/* FIND: the hits, as many as the service sent; READ, CREATE, UPDATE: 0 or 1. By target_answer_add. */
 	struct target_account *accounts;
 	size_t accounts_n;

@@ -117,6 +117,8 @@ static void task_free(struct task *t)
 		free(t->permits[i].what);
 	}
 	free(t->permits);
+	free((void *)t->no_seat);
+	licence_verdict_done(&t->licence);
 	free(t->rid);
 	target_account_done(&t->account);
 	target_plan_done(&t->plan);
@@ -125,6 +127,7 @@ static void task_free(struct task *t)
 	buf_done(&t->taken);
 	buf_done(&t->ops);
 	buf_done(&t->wants);
+	buf_done(&t->audit);
 	free(t);
 }
 
@@ -157,6 +160,11 @@ static void take_lists(struct task *t, const struct wire_task *w)
 		t->permits[t->permits_n++] =
 			(struct task_permit){slice_dup(op.op), slice_dup(op.what)};
 	t->refs = mem_array(rids.count + 1, sizeof(*t->refs));
+	t->no_seat = mem_array(t->permits_n + 1, sizeof(*t->no_seat));
+	for (size_t i = 0, n = 0; i < t->permits_n; i++) {
+		if (strcmp(t->permits[i].op, "no_seat") == 0)
+			t->no_seat[n++] = t->permits[i].what;
+	}
 	while (wire_next_rid(&rids, &ref)) {
 		const char *const *name = t->desk->driver->refs;
 
@@ -430,5 +438,5 @@ void task_finish(struct task *t, const struct task_end *end)
 
 void task_done(struct task *t)
 {
-	task_finish(t, &(struct task_end){.verdict = VERDICT_DONE});
+	task_finish(t, &(struct task_end){.verdict = VERDICT_DONE, .detail = buf_slice(&t->audit)});
 }

@@ -36,6 +36,7 @@ struct task_desk {
 	struct target *target;
 	struct mapping *mapping;
 	const struct join *join;
+	const struct licence *licence; /* NULL: no rules, no policy */
 	enum task_leave leave;
 	int64_t delete_after_ms;
 	int64_t settle_ms; /* after a create of unknown outcome; 0: the driver's */

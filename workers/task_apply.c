@@ -13,6 +13,20 @@ static void add_op_name(struct task *t, const char *name)
 	buf_adds(&t->ops, name);
 }
 
+/* What is told of it in the provisioning log. */
+static void add_audit(struct task *t, const struct target_op *op, const struct target_answer *a)
+{
+	if (!op->audit && !a->audit.n)
+		return;
+	buf_addf(&t->audit, "%s%s", t->audit.n ? "; " : "", op->name);
+	if (op->audit)
+		buf_addf(&t->audit, " %s", op->audit);
+	if (a->audit.n) {
+		buf_addc(&t->audit, ' ');
+		buf_add(&t->audit, a->audit.p, a->audit.n);
+	}
+}
+
 static void note_switch(struct task *t, enum target_switch enabled)
 {
 	switch (enabled) {
@@ -88,6 +102,7 @@ static void op_done(struct task *t, struct exchange_outcome *o)
 	struct target_op *op = t->plan.first;
 	bool note_it = false;
 
+	add_audit(t, op, o->answer);
 	take_account(t, o->answer);
 	switch (op->kind) {
 	case TARGET_CREATE:
@@ -199,7 +214,10 @@ void task_apply_next(struct task *t)
 	struct target_op *op = t->plan.first;
 
 	if (!op) {
-		finished(t);
+		if (t->plan.parked)
+			task_park_by_plan(t);
+		else
+			finished(t);
 		return;
 	}
 	if (op->intent && !t->intent_noted) {

@@ -40,6 +40,8 @@ struct task {
 	uint32_t owed_n;
 	struct task_permit *permits;
 	size_t permits_n;
+	struct licence_verdict licence;
+	const char **no_seat; /* points into permits; NULL at the end */
 
 	/* what is known of the account */
 	char *rid; /* never NULL */
@@ -64,7 +66,7 @@ struct task {
 	unsigned rereads;
 
 	/* what came of it */
-	struct buf ops, wants;
+	struct buf ops, wants, audit;
 	uint32_t wants_n;
 	unsigned requests;
 	bool unknown;
@@ -94,6 +96,7 @@ void task_fail(struct task *t, const struct exchange_outcome *o);
 /* task_plan.c */
 void task_decide(struct task *t);
 void task_plan(struct task *t); /* with what is known of the account; create when there is none */
+void task_park_by_plan(struct task *t); /* t is gone after it */
 
 /* task_find.c */
 void task_create_begin(struct task *t,

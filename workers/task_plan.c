@@ -36,6 +36,7 @@ static struct fp fingerprint(const struct task *t, bool enabled)
 	buf_add(&text, t->desk->options.b, sizeof(t->desk->options.b));
 	for (size_t i = 0; !t->left && i < t->refs_n; i++)
 		buf_addf(&text, "%s=%s\n", t->refs[i].name, t->refs[i].rid);
+	licence_digest(&t->licence, &text);
 	json_canonical(t->document, &text);
 	return fp_of(buf_slice(&text));
 }
@@ -114,6 +115,22 @@ static bool waits_for_permit(const struct task *t)
 	return fp_equal(&t->applied, &enabled);
 }
 
+static void judge_licences(struct task *t)
+{
+	struct licence_facts facts = {.user = t->user,
+				      .snapshot = t->snapshot,
+				      .left = t->left,
+				      .memory = task_driver_memory(t),
+				      .reinstate = task_permitted(t, "licence_reinstate", NULL),
+				      .now_unix_ms = t->now_unix_ms};
+
+	licence_verdict_done(&t->licence);
+	licence_judge(t->desk->licence, &facts, &t->licence);
+	look_again(t, t->licence.look_again_unix_ms);
+	if (*t->rid)
+		task_remember(t, t->licence.remember);
+}
+
 void task_decide(struct task *t)
 {
 	int64_t left = task_memory_ms(t, "left_ms");
@@ -122,6 +139,7 @@ void task_decide(struct task *t)
 	t->leave_delete = t->left && left_for_good(t);
 	if (!make_document(t))
 		return;
+	judge_licences(t);
 	t->wanted = fingerprint(t, t->enabled);
 	if (t->left && left && t->desk->leave == TASK_LEAVE_DELETE && !t->leave_delete)
 		look_again(t, left + t->desk->delete_after_ms);
@@ -230,14 +248,16 @@ static void key_into_create(struct task *t)
 		cJSON_AddStringToObject(op->set, field, value.p);
 }
 
-static void park_by_plan(struct task *t)
+void task_park_by_plan(struct task *t)
 {
-	CLEANUP(buf_cleanup) struct buf detail = {0};
+	CLEANUP(buf_cleanup) struct buf detail = {0}, waits = {0};
 
 	buf_add(&detail, t->plan.parked_detail.p, t->plan.parked_detail.n);
+	buf_add(&waits, t->plan.waits.p, t->plan.waits.n);
 	task_finish(t, &(struct task_end){.verdict = VERDICT_PARKED,
 					  .reason = t->plan.parked,
-					  .detail = buf_slice(&detail)});
+					  .detail = buf_slice(&detail),
+					  .waits = waits.n ? waits.p : NULL});
 }
 
 void task_plan(struct task *t)
@@ -254,7 +274,9 @@ void task_plan(struct task *t)
 				   .snapshot = t->snapshot,
 				   .link = &link,
 				   .account = t->has_account ? &t->account : NULL,
-				   .now_unix_ms = t->now_unix_ms};
+				   .now_unix_ms = t->now_unix_ms,
+				   .licence = &t->licence,
+				   .no_seat = t->no_seat};
 
 	target_plan_done(&t->plan);
 	t->wants_n = 0;
@@ -269,8 +291,13 @@ void task_plan(struct task *t)
 						  .detail = buf_slice(&detail)});
 		return;
 	}
-	if (t->plan.parked) {
-		park_by_plan(t);
+	if (t->plan.read && !t->has_account && *t->rid) {
+		task_read(t);
+		return;
+	}
+	task_remember(t, t->plan.remember);
+	if (t->plan.parked && !t->plan.parked_last) {
+		task_park_by_plan(t);
 		return;
 	}
 	look_again(t, t->plan.look_again_unix_ms);

@@ -26,6 +26,7 @@ struct worker {
 	struct target *target;
 	struct mapping *mapping;
 	struct join *join;
+	struct licence *licence;
 	struct secret *secret, *curve_key;
 	struct http *http;
 	struct oauth *oauth;
@@ -136,11 +137,12 @@ static void make_http(struct worker *w)
 
 static struct fp fingerprint(const struct worker *w, bool whole)
 {
-	static const char *const keys[] = {"options", "mapping"};
+	static const char *const keys[] = {"options", "mapping", "groups", "licences",
+					   "licence_policy"};
 	CLEANUP(buf_cleanup) struct buf text = {0};
 
 	buf_addf(&text, "%s %s\n", w->driver->name, w->driver->version);
-	for (size_t i = 0; i < (whole ? 2 : 1); i++) {
+	for (size_t i = 0; i < (whole ? sizeof(keys) / sizeof(*keys) : 1); i++) {
 		conf_json(w->conf, keys[i], &text);
 		buf_addc(&text, '\n');
 	}
@@ -180,6 +182,7 @@ static void make_desk(struct worker *w)
 				     .target = w->target,
 				     .mapping = w->mapping,
 				     .join = w->join,
+				     .licence = w->licence,
 				     .leave = strcmp(leave, "delete") == 0   ? TASK_LEAVE_DELETE
 					      : strcmp(leave, "unlink") == 0 ? TASK_LEAVE_UNLINK
 									     : TASK_LEAVE_DISABLE,
@@ -217,6 +220,7 @@ struct worker *worker_new(struct loop *loop, const struct conf *conf, const char
 	make_http(w);
 	make_mapping(w, errors);
 	make_join(w, errors);
+	w->licence = licence_new(w->conf, errors);
 	w->target = w->driver->create(w->conf, errors);
 	if (w->target)
 		make_oauth(w, errors);
@@ -256,6 +260,7 @@ void worker_free(struct worker *w)
 	if (w->target)
 		w->driver->destroy(w->target);
 	join_free(w->join);
+	licence_free(w->licence);
 	mapping_free(w->mapping);
 	secret_free(w->secret);
 	secret_free(w->curve_key);

@@ -4,6 +4,7 @@
 
 #include "account.h"
 #include "ad.h"
+#include "clock.h"
 #include "poll_cursor.h"
 #include "poll_stamp.h"
 
@@ -70,7 +71,7 @@ static void times(struct slice rest)
 	char *text = fuzz_text(rest);
 
 	must(account_filetime_ms(text) >= 0);
-	(void)account_generalized_ms(text);
+	(void)clock_generalized_ms(text);
 	must(ad_interval_ms(text) >= 0);
 	free(text);
 }

@@ -144,7 +144,9 @@ static void bench_plan(struct bench *b, const struct given *g, struct target_pla
 					 .deleted = g->account_deleted};
 	struct target_link link = {"r1", g->link, memory};
 	struct target_ref ref = {"manager", g->manager};
-	struct target_want want = {.document = document,
+	struct licence_verdict licence = {.memory = memory};
+	struct target_want want = {.licence = &licence,
+				   .document = document,
 				   .enabled = g->enabled,
 				   .leave_delete = g->leave_delete,
 				   .left = g->left,
@@ -212,6 +214,7 @@ static void answer_clear(struct target_answer *a)
 {
 	buf_done(&a->code);
 	buf_done(&a->detail);
+	buf_done(&a->audit);
 	buf_done(&a->field);
 	buf_done(&a->request_id);
 	buf_done(&a->retry_after);

@@ -285,6 +285,19 @@ static const struct bad bad[] = {
 	  "it",
 	  "DIR/c.yaml:1:59: targets.t.auth.certificate: is missing",
 	  "DIR/c.yaml:1:59: targets.t.auth.private_key: is missing"}},
+	{TARGET "    licences:\n      - {group: nobody, sku: a}\n      - {group: staff, sku: a}\n"
+		"      - {group: staff, sku: a}\n"
+		"    licence_policy: {revoke_when: [idle], exempt: [nobody], inactive_after: 14d,\n"
+		"      schedule: '0 25 * * *'}\n" SOURCE "    groups: [{name: staff, dn: cn=s}]\n",
+	 {"DIR/c.yaml:8:17: targets.t.licences: no source watches a group of this name",
+	  "DIR/c.yaml:10:10: targets.t.licences: the same rule stands twice",
+	  "DIR/c.yaml:11:36: targets.t.licence_policy.revoke_when: is no reason; expected disabled",
+	  "DIR/c.yaml:11:52: targets.t.licence_policy.exempt: is neither an id",
+	  "DIR/c.yaml:11:77: targets.t.licence_policy.inactive_after: 14d is out of range",
+	  "DIR/c.yaml:12:18: targets.t.licence_policy.schedule: the hour is not understood"}},
+	{TARGET "    licence_policy: {reinstate: schedule, zone: Mars/Olympus}\n",
+	 {"DIR/c.yaml:7:5: targets.t.licence_policy.schedule: there is no usable time zone "
+	  "Mars/Olympus; expected UTC"}},
 	{TARGET "    retry: {first: 1h, cap: 1m}\n    http: {body_max: 8MB}\n",
 	 {"DIR/c.yaml:7:20: targets.t.retry.first: is longer than retry.cap",
 	  "DIR/c.yaml:8:22: targets.t.http.body_max: expected a size such as 64KiB, 8MiB in "
