@@ -107,6 +107,7 @@ static void add_task(struct session *s, struct batch *batch, const struct queue_
 	};
 
 	assert(id_equal(&head->id, &from->id));
+	queue_dispatched(turn_queue(s->turn), &head->lease, from->rid);
 	/* A record that cannot be read (store_quarantined): the lease runs out, nobody works on it. */
 	if (from->source.n == 0)
 		return;

@@ -25,6 +25,7 @@ struct queue *queue_new(const struct queue_conf *conf, uint64_t seed)
 	pool_init(&q->leases, sizeof(struct lease), 256);
 	pool_init(&q->held, sizeof(struct held), 256);
 	pool_init(&q->waiters, sizeof(struct waiter), 256);
+	pool_init(&q->edges, sizeof(struct edge), 1024);
 	return q;
 }
 
@@ -64,6 +65,8 @@ void queue_free(struct queue *q)
 		free(((struct held *)pool_at(&q->held, i))->op);
 		free(((struct held *)pool_at(&q->held, i))->what);
 	}
+	for (uint32_t i = 0; i < q->leases.used; i++)
+		free(((struct lease *)pool_at(&q->leases, i))->rid);
 	for (size_t i = 0; i < q->pending_n; i++)
 		free(q->pending[i].waits);
 	free(q->pending);
@@ -72,12 +75,15 @@ void queue_free(struct queue *q)
 	pool_done(&q->leases);
 	pool_done(&q->held);
 	pool_done(&q->waiters);
+	pool_done(&q->edges);
 	chain_done(&q->users_by_id);
 	chain_done(&q->rares_by_user);
 	chain_done(&q->leases_by_id);
 	chain_done(&q->held_by_user);
 	chain_done(&q->waiters_by_of);
 	chain_done(&q->waiters_by_pair);
+	chain_done(&q->edges_by_of);
+	chain_done(&q->edges_by_from);
 	free(q->heap);
 	free(q->recent);
 	free(q->lost);

@@ -287,6 +287,9 @@ void queue_worker_beat(struct queue *q, uint64_t peer, int64_t clock_boot_ms);
 void queue_note(struct queue *q, struct queue_page *page, uint64_t peer, const struct wire_note *n);
 void queue_result(struct queue *q, struct queue_page *page, uint64_t peer,
 		  const struct wire_result *r);
+/* The store's answer to a DISPATCH: the remote id that the link had then, so that it can be let go when another takes its place.
+ * Not for a lease that is over. */
+void queue_dispatched(struct queue *q, const struct queue_lease *lease, struct slice rid);
 /* LEAVE: no more tasks; what it still holds waits for its results or for the lease's end. */
 void queue_leave(struct queue *q, struct queue_page *page, uint64_t peer);
 void queue_worker_gone(struct queue *q, uint64_t peer); /* silent too long: no more tasks to it */
@@ -313,6 +316,9 @@ void queue_load_user(struct queue *q, const struct queue_user_row *row);
 /* After its user. rid may be empty. */
 void queue_load_entry(struct queue *q, const struct id *user, unsigned target,
 		      const struct queue_entry_row *entry, struct slice rid);
+/* After its entry: what was published while the target was not configured moved the user into its scope or out of it. Only for
+ * what is stuck, which nobody would wake otherwise. */
+void queue_load_moved(struct queue *q, unsigned target, const struct id *user);
 /* Every row of rid:TARGET, after the users (a user may have claimed more than its link names now). */
 void queue_load_rid(struct queue *q, unsigned target, struct slice rid, const struct id *user);
 void queue_load_lease(struct queue *q, const struct id *user, unsigned target,

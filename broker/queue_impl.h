@@ -15,7 +15,7 @@
 #define NONE UINT32_MAX
 
 enum {
-	SOURCES_MAX = 32,
+	SOURCES_MAX = 34, /* 32 that are configured, one for all that were */
 	TARGETS_MAX = 1024,
 	WORKERS_MAX = 4096,
 	LIST_MAX =
@@ -92,14 +92,15 @@ struct rids {
 void rids_done(struct rids *r);
 uint32_t rids_get(const struct rids *r, uint64_t hash); /* NONE */
 void rids_put(struct rids *r, uint64_t hash, uint32_t user);
+void rids_drop(struct rids *r, uint64_t hash);
 
 /* ---- records ---- */
 
 struct user {
 	struct id id;
 	uint64_t fp; /* the first 8 bytes of the published fingerprint; 0: always differs */
-	uint32_t version : 26;
-	uint32_t source : 5;
+	uint32_t version : 25;
+	uint32_t source : 6;
 	uint32_t gone : 1;
 	uint32_t next; /* chain */
 };
@@ -122,6 +123,7 @@ struct entry {
 	uint32_t rare : 1;   /* has a struct rare */
 	uint32_t ringed : 2; /* a bit per lane: lies in that lane's ring, valid or not */
 	uint32_t error : 1;  /* the store may hold a last error */
+	uint32_t moved : 1;  /* at a load: its scope is another than when it got stuck */
 };
 _Static_assert(sizeof(struct entry) == 16, "memory per user and target (GOALS P10)");
 
@@ -146,6 +148,7 @@ struct lease {
 	uint32_t user;
 	uint16_t target;
 	bool runs; /* not a free one */
+	char *rid; /* of the link as the store has it; NULL: none, or not known */
 	struct queue_lease row;
 	int64_t deadline_ms;  /* on our line */
 	int64_t due_since_ms; /* since when the user was due */
@@ -169,6 +172,12 @@ struct waiter {
 	uint16_t target;
 	bool stored; /* in the store (owed); else only here: a parked one that waits for a rid's owner */
 	struct id of;
+};
+
+/* One user refers to another. */
+struct edge {
+	uint32_t next, from_next;
+	uint32_t from, of; /* user; hash of an id */
 };
 
 struct lost {
@@ -289,6 +298,8 @@ struct queue {
 	struct chain held_by_user;
 	struct pool waiters;
 	struct chain waiters_by_of, waiters_by_pair;
+	struct pool edges;
+	struct chain edges_by_of, edges_by_from;
 
 	struct timer *heap;
 	uint32_t heap_n, heap_cap;
@@ -431,6 +442,11 @@ void wakes_run(struct queue *q, unsigned target);
 int64_t wakes_next(const struct queue *q, unsigned target);
 void owed_take(struct queue *q, const struct ref *r, struct wire_list owed,
 	       const struct queue_lease *dispatch);
+
+/* ---- queue_refs.c: who refers to whom ---- */
+
+void refs_set(struct queue *q, uint32_t user, struct wire_list refs);
+void referrers_wake(struct queue *q, const struct ref *r);
 
 /* ---- queue_guard.c ---- */
 

@@ -2,6 +2,7 @@
 #include "queue_impl.h"
 
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- remote ids ---- */
@@ -69,8 +70,44 @@ bool link_changed_since(const struct queue *q, unsigned target, uint32_t user,
 	return false;
 }
 
+void queue_dispatched(struct queue *q, const struct queue_lease *lease, struct slice rid)
+{
+	struct lease *l = lease_find(q, lease->epoch, lease->page, lease->index);
+
+	if (!l || l->rid || rid.n == 0)
+		return;
+	l->rid = slice_dup(rid);
+}
+
+/* Another remote id takes the place of the link's (or none does): the old one is free. True: so it is. */
+static bool rid_replaced(struct queue *q, const struct ref *r, struct slice rid)
+{
+	struct lease *l = lease_of(q, r);
+	struct rids *rids = &q->targets[r->target]->rids;
+	char *old = l->rid;
+
+	if (!old && rid.n > 0)
+		l->rid = slice_dup(rid);
+	if (!old || slice_is(rid, old))
+		return false;
+	l->rid = rid.n > 0 ? slice_dup(rid) : NULL;
+	if (rids_get(rids, rid_hash(q, slice_of(old))) == r->user) {
+		page_user_effect(q, QUEUE_DEL_RID, r)->rid = page_copy(q, slice_of(old));
+		rids_drop(rids, rid_hash(q, slice_of(old)));
+	}
+	free(old);
+	return true;
+}
+
+/* May others refer to it? */
+static bool is_referable(const struct entry *e)
+{
+	return e->has_rid && e->link_state != LINK_DELETED;
+}
+
 void link_change(struct queue *q, const struct ref *r, const struct link_news *news)
 {
+	bool was = is_referable(r->e), replaced = rid_replaced(q, r, news->rid);
 	struct queue_effect *f = page_user_effect(q, QUEUE_PUT_LINK, r);
 
 	r->e->link_revision++;
@@ -81,8 +118,10 @@ void link_change(struct queue *q, const struct ref *r, const struct link_news *n
 	f->link_state = news->state;
 	f->link_revision = r->e->link_revision;
 	change_note(q, r);
-	if (news->rid.n > 0)
+	if (is_referable(r->e))
 		waiters_wake(q, r, WAKE_OWED);
+	if (was && (replaced || !is_referable(r->e)))
+		referrers_wake(q, r);
 }
 
 /* ---- waiters for one user's link ---- */
@@ -203,7 +242,7 @@ static bool ref_came(const struct queue *q, unsigned target, const struct id *of
 	uint32_t user = user_find(q, of);
 	const struct entry *e = user == NONE ? NULL : entry_at(q, target, user);
 
-	return e && e->has_rid && link_changed_since(q, target, user, dispatch);
+	return e && is_referable(e) && link_changed_since(q, target, user, dispatch);
 }
 
 /* One that is parked or owed: true when the rid came after the dispatch, so that nobody will wake it. */

@@ -12,19 +12,18 @@ void queue_load_user(struct queue *q, const struct queue_user_row *row)
 	struct user *u;
 
 	assert(q->loading);
-	if (source == QUEUE_NOBODY) { /* a source that is configured no more keeps its users */
-		CLEANUP(free_cleanup) char *name = slice_dup(row->source);
-
-		source = queue_source_add(q, name);
-	}
+	if (source ==
+	    QUEUE_NOBODY) /* sources that are configured no more keep their users, however many they were */
+		source = queue_source_add(q, "");
 	if (user_find(q, &row->id) != NONE)
 		return;
 	u = user_at(q, user_add(q, &row->id));
-	u->source = source & 31;
+	u->source = source & 63;
 	u->gone = row->gone;
-	u->version = (uint32_t)row->version & 0x3ffffff;
+	u->version = (uint32_t)row->version & 0x1ffffff;
 	memcpy(&u->fp, row->fingerprint.b, sizeof(u->fp));
 	q->sources[source].users++;
+	refs_set(q, user_find(q, &row->id), row->refs);
 }
 
 static bool needs_rare(const struct queue_entry_row *row)
@@ -75,6 +74,9 @@ void queue_load_entry(struct queue *q, const struct id *user, unsigned target,
 	if (rid.n > 0) {
 		r.e->has_rid = 1;
 		rids_put(&q->targets[target]->rids, rid_hash(q, rid), i);
+		if (entry->state == QUEUE_FLIGHT) /* its lease is loaded later */
+			lease_add(q, &r, &(struct queue_lease){.want = entry->want})->rid =
+				slice_dup(rid);
 	}
 }
 
@@ -101,10 +103,29 @@ static bool load_find(const struct queue *q, unsigned target, const struct id *u
 void queue_load_lease(struct queue *q, const struct id *user, unsigned target,
 		      const struct queue_lease *lease)
 {
+	struct lease *l;
+	char *rid = NULL;
 	struct ref r;
 
-	if (load_find(q, target, user, &r) && r.e->state == QUEUE_FLIGHT && !lease_of(q, &r))
-		lease_add(q, &r, lease);
+	if (!load_find(q, target, user, &r) || r.e->state != QUEUE_FLIGHT)
+		return;
+	l = lease_of(q, &r);
+	if (l && l->row.epoch != 0)
+		return;
+	if (l) {
+		rid = l->rid;
+		l->rid = NULL;
+		lease_end(q, &r);
+	}
+	lease_add(q, &r, lease)->rid = rid;
+}
+
+void queue_load_moved(struct queue *q, unsigned target, const struct id *user)
+{
+	struct ref r;
+
+	if (load_find(q, target, user, &r))
+		r.e->moved = 1;
 }
 
 void queue_load_held(struct queue *q, unsigned target, const struct queue_held_row *row)
@@ -254,10 +275,15 @@ static void target_resume(struct queue *q, unsigned target, bool emptied)
 	t->wanted_since_ms = q->now_ms;
 	for (uint32_t i = 0; i < q->users.used; i++) {
 		/* A retry may have lost its time with its rare row: it is due when the timer looks. */
-		if (entry_find(q, target, i, &r) &&
-		    (r.e->rare || r.e->state == QUEUE_FLIGHT || r.e->state == QUEUE_RETRY)) {
+		if (!entry_find(q, target, i, &r))
+			continue;
+		if (r.e->rare || r.e->state == QUEUE_FLIGHT || r.e->state == QUEUE_RETRY) {
 			rare_need(q, &r);
 			entry_resume(q, &r);
+		}
+		if (r.e->moved) {
+			r.e->moved = 0;
+			entry_cause(q, &r, CAUSE_NEWER);
 		}
 	}
 	rings_fill(q, target);

@@ -197,6 +197,29 @@ static void rids_resize(struct rids *r, uint32_t size)
 	free(old.slots);
 }
 
+/* Those behind it move up, so that no probe ends at the gap. */
+void rids_drop(struct rids *r, uint64_t hash)
+{
+	uint32_t gap, i;
+
+	if (rids_get(r, hash) == NONE)
+		return;
+	gap = i = (uint32_t)(rids_slot(r, hash) - r->slots);
+	r->n--;
+	for (;;) {
+		const struct rid_slot *s = &r->slots[i = (i + 1) & r->mask];
+		uint32_t home = (uint32_t)mix((uint64_t)s->high << 32 | s->low) & r->mask;
+
+		if (s->user == NONE)
+			break;
+		if (((i - home) & r->mask) < ((i - gap) & r->mask))
+			continue; /* it stands between its home and here */
+		r->slots[gap] = *s;
+		gap = i;
+	}
+	r->slots[gap].user = NONE;
+}
+
 void rids_put(struct rids *r, uint64_t hash, uint32_t user)
 {
 	struct rid_slot *s;

@@ -172,7 +172,7 @@ static void publish_user(struct queue *q, const struct wire_user *w, struct publ
 	}
 	if (fresh) {
 		i = user_add(q, &w->id);
-		user_at(q, i)->source = p->source & 31;
+		user_at(q, i)->source = p->source & 63;
 		s->users++;
 	}
 	u = user_at(q, i);
@@ -184,8 +184,9 @@ static void publish_user(struct queue *q, const struct wire_user *w, struct publ
 		u->fp = fp;
 		u->gone = w->gone != 0;
 		u->version++;
-		assert(u->version != 0); /* 67 million versions of one user */
+		assert(u->version != 0); /* 33 million versions of one user */
 		user_put(q, i, w, change);
+		refs_set(q, i, w->refs);
 	}
 	memset(p->in, 0, sizeof(p->in));
 	while (!w->gone && wire_next_name(&in, &name)) {

@@ -228,6 +228,7 @@ void lease_end(struct queue *q, const struct ref *r)
 
 	assert(x && x->lease != NONE);
 	chain_remove(&q->leases_by_id, &of, x->lease);
+	free(lease_at(q, x->lease)->rid);
 	pool_give(&q->leases, x->lease);
 	x->lease = NONE;
 }

@@ -50,9 +50,10 @@ local function text_of_id(id)
 		.. string.sub(t, 17, 20) .. '-' .. string.sub(t, 21, 32)
 end
 
--- Remote id in a packed link (store_rows.h): version 1, state 1, revision 8, length 2, rid, memory.
+-- What may refer to an account: the remote id in a packed link (store_rows.h): version 1, state 1, revision 8, length 2, rid,
+-- memory. State 4 is deleted (wire.h).
 local function rid_of(link)
-	if not link or #link < 12 or string.byte(link, 1) ~= 1 then
+	if not link or #link < 12 or string.byte(link, 1) ~= 1 or string.byte(link, 2) == 4 then
 		return ''
 	end
 	local n = struct.unpack('<I2', link, 11)

@@ -96,7 +96,7 @@ static void quarantine_user(struct store *s, struct slice id_text)
 struct entries {
 	struct queue_entry_row entry;
 	struct slice rid;
-	bool there;
+	bool there, moved;
 };
 
 static int read_entry(const redisReply *entry, const redisReply *link, struct entries *ret)
@@ -134,6 +134,7 @@ static void agree(const struct queue_user_row *row, const char *target, struct e
 		return;
 	e->there = true;
 	e->entry.in = in;
+	e->moved = e->entry.state == QUEUE_PARKED || e->entry.state == QUEUE_DEAD;
 	if (e->entry.state != QUEUE_CLEAN ||
 	    (!in && !e->entry.touched && e->entry.link_state == LINK_NONE))
 		return;
@@ -160,10 +161,13 @@ static int take_user(struct store *s, struct slice id_text, redisReply **cells)
 	for (size_t i = 0; i < n; i++)
 		agree(&row, s->conf.targets[i], &entries[i]);
 	queue_load_user(s->load->q, &row);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		if (entries[i].there)
 			queue_load_entry(s->load->q, &row.id, (unsigned)i, &entries[i].entry,
 					 entries[i].rid);
+		if (entries[i].moved)
+			queue_load_moved(s->load->q, (unsigned)i, &row.id);
+	}
 	return 0;
 }
 

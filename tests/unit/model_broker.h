@@ -137,10 +137,11 @@ static inline void model_task(struct model *m, const struct queue_effect *f, con
 				  .gone = head->gone,
 				  .verify = head->verify || fp_is_none(&c->applied),
 				  .permit = head->permits.count > 0,
-				  .manager = m->store.cells[manager_of(u)][t].rid[0] != '\0',
+				  .manager = manager_rid(&m->store, u, t),
 				  .applied = c->applied,
 				  .link_state = c->link_state};
 	memcpy(frame->job.rid, c->rid, sizeof(c->rid));
+	queue_dispatched(m->q, &f->lease, slice_of(c->rid));
 }
 
 /* No grant without settling, none over the threshold: counted here from what was stored. */
@@ -447,7 +448,7 @@ static inline void collector_batch(struct model *m)
 
 static inline void collector_send(struct model *m)
 {
-	CLEANUP(buf_cleanup) struct buf in = {0}, users = {0};
+	CLEANUP(buf_cleanup) struct buf in = {0}, refs = {0}, users = {0};
 	static const struct wire_name names[TARGETS] = {{SLICE("a")}, {SLICE("b")}};
 	const struct collector *c = &m->c;
 	struct wire_publish p = {.session = c->session,
@@ -463,6 +464,9 @@ static inline void collector_send(struct model *m)
 		uint32_t n = 0;
 
 		buf_clear(&in);
+		buf_clear(&refs);
+		wire_add_ref(&refs, &(struct wire_ref){SLICE("manager"),
+						       id_n(manager_of(c->batch.users[i]))});
 		for (unsigned t = 0; t < TARGETS; t++) {
 			if (image->in >> t & 1) {
 				wire_add_name(&in, &names[t]);
@@ -474,6 +478,7 @@ static inline void collector_send(struct model *m)
 				      .id = id_n(c->batch.users[i]),
 				      .gone = image->gone,
 				      .in = wire_list_of(&in, n),
+				      .refs = wire_list_of(&refs, 1),
 				      .fingerprint = {{1, image->content, image->in, image->gone}},
 				      .snapshot = {(const char *)image, sizeof(*image)}});
 	}

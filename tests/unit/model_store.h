@@ -9,7 +9,7 @@
 
 #include "queue.h"
 
-enum { USERS = 5, TARGETS = 2, ROWS = 64, RIDS = 16 };
+enum { USERS = 5, TARGETS = 2, ROWS = 64, RIDS = 20, LIVES = RIDS / USERS };
 
 static inline void model_fail(const char *what, unsigned user, unsigned target)
 {
@@ -34,6 +34,11 @@ static inline struct id id_n(unsigned n)
 static inline unsigned n_of(const struct id *id)
 {
 	return id->b[15];
+}
+
+static inline unsigned manager_of(unsigned user)
+{
+	return (user + 1) % USERS;
 }
 
 struct text {
@@ -192,6 +197,15 @@ static inline void mirror_rid(struct mirror *m, const struct queue_effect *f)
 	*owner = (uint8_t)(n_of(&f->user) + 1);
 }
 
+static inline void mirror_rid_free(struct mirror *m, const struct queue_effect *f)
+{
+	uint8_t *owner = &m->rid_owner[f->target][rid_n(f->rid)];
+
+	CHECK(*owner == n_of(&f->user) + 1, "another one's claim was taken away", n_of(&f->user),
+	      f->target);
+	*owner = 0;
+}
+
 /* One case per kind of effect. NOLINTNEXTLINE(readability-function-size) */
 static inline void mirror_effect(struct mirror *m, const struct queue_effect *f)
 {
@@ -269,6 +283,8 @@ static inline void mirror_effect(struct mirror *m, const struct queue_effect *f)
 		memcpy(&m->cursor, f->cookie.p, sizeof(m->cursor));
 		break;
 	case QUEUE_DEL_RID:
+		mirror_rid_free(m, f);
+		break;
 	case QUEUE_PUT_ERROR:
 	case QUEUE_LOG:
 	case QUEUE_EFFECT_KINDS:
@@ -276,9 +292,24 @@ static inline void mirror_effect(struct mirror *m, const struct queue_effect *f)
 	}
 }
 
+/* What is claimed is what the links name. */
+static inline void mirror_check_rids(const struct mirror *m)
+{
+	for (unsigned t = 0; t < TARGETS; t++) {
+		for (unsigned r = 0; r < RIDS; r++) {
+			unsigned u = m->rid_owner[t][r];
+
+			CHECK(u == 0 || (m->cells[u - 1][t].rid[0] &&
+					 rid_n(slice_of(m->cells[u - 1][t].rid)) == r),
+			      "a claim of what no link names", u, t);
+		}
+	}
+}
+
 /* What must hold in the store after every page. */
 static inline void mirror_check(const struct mirror *m)
 {
+	mirror_check_rids(m);
 	for (unsigned u = 0; u < USERS; u++) {
 		for (unsigned t = 0; t < TARGETS; t++) {
 			const struct cell *c = &m->cells[u][t];
@@ -308,6 +339,15 @@ static inline void mirror_check(const struct mirror *m)
 			      "in flight with an applied fingerprint", u, t);
 		}
 	}
+}
+
+/* What may refer to the user's manager: a number + 1; 0: nothing. */
+static inline uint8_t manager_rid(const struct mirror *m, unsigned user, unsigned target)
+{
+	const struct cell *c = &m->cells[manager_of(user)][target];
+
+	return c->rid[0] && c->link_state != LINK_DELETED ? (uint8_t)(rid_n(slice_of(c->rid)) + 1)
+							  : 0;
 }
 
 /* ---- back into an engine ---- */
@@ -361,14 +401,17 @@ static inline void mirror_load_target(const struct mirror *m, struct queue *q, u
 static inline void mirror_load(const struct mirror *m, struct queue *q)
 {
 	for (unsigned u = 0; u < USERS; u++) {
+		CLEANUP(buf_cleanup) struct buf refs = {0};
+
 		if (!m->users[u].present)
 			continue;
-		queue_load_user(q,
-				&(struct queue_user_row){.id = id_n(u),
-							 .source = SLICE("corp"),
-							 .version = m->users[u].version,
-							 .gone = m->users[u].gone,
-							 .fingerprint = m->users[u].fingerprint});
+		wire_add_ref(&refs, &(struct wire_ref){SLICE("manager"), id_n(manager_of(u))});
+		queue_load_user(q, &(struct queue_user_row){.id = id_n(u),
+							    .source = SLICE("corp"),
+							    .version = m->users[u].version,
+							    .gone = m->users[u].gone,
+							    .fingerprint = m->users[u].fingerprint,
+							    .refs = wire_list_of(&refs, 1)});
 		for (unsigned t = 0; t < TARGETS; t++)
 			mirror_load_cell(m, q, u, t);
 	}

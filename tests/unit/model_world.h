@@ -22,7 +22,8 @@ struct job { /* what a TASK carries */
 	struct queue_lease lease;
 	unsigned user, target;
 	struct image image;
-	bool in, gone, verify, permit, manager; /* manager: its rid is known */
+	bool in, gone, verify, permit;
+	uint8_t manager; /* its rid's number + 1; 0: not known */
 	struct fp applied;
 	char rid[8];
 	uint8_t link_state;
@@ -65,9 +66,9 @@ struct model_worker {
 };
 
 struct account {
-	bool exists, enabled, manager;
-	uint8_t content;
-	uint32_t version, high; /* high: newest that was written in time */
+	bool exists, enabled;
+	uint8_t content, manager, rid; /* manager: as in struct job */
+	uint32_t version, high;	       /* high: newest that was written in time */
 };
 
 struct late {
@@ -87,6 +88,8 @@ struct world {
 	uint64_t seq, changed[USERS];
 	/* the rest */
 	struct account accounts[USERS][TARGETS];
+	uint8_t lives[USERS][TARGETS];	    /* how often the account was lost */
+	bool lost[USERS][TARGETS];	    /* … which nobody has looked at for certain */
 	struct image stuck[USERS][TARGETS]; /* of which it was said: parked or dead */
 	struct late lates[LATES];
 	struct model_worker workers[WORKERS];
@@ -109,12 +112,7 @@ static inline bool fault(struct world *w, uint32_t n)
 	return chance(w, n) == 0 && !w->calm;
 }
 
-static inline unsigned manager_of(unsigned user)
-{
-	return (user + 1) % USERS;
-}
-
-static inline struct fp desired(const struct image *i, unsigned target, bool manager)
+static inline struct fp desired(const struct image *i, unsigned target, uint8_t manager)
 {
 	struct fp fp = {{7}};
 
@@ -174,10 +172,19 @@ static inline void check_alone(const struct world *w, unsigned worker, const str
 	}
 }
 
-static inline struct account wished(const struct job *j)
+/* An account that is made gets an id that no other has; one that is there keeps its own. */
+static inline uint8_t rid_given(const struct world *w, unsigned user, unsigned target)
+{
+	const struct account *a = &w->accounts[user][target];
+
+	return a->exists ? a->rid : (uint8_t)(user + USERS * (w->lives[user][target] % LIVES));
+}
+
+static inline struct account wished(const struct world *w, const struct job *j)
 {
 	return (struct account){.exists = true,
 				.enabled = j->in && !j->gone,
+				.rid = rid_given(w, j->user, j->target),
 				.manager = j->manager,
 				.content = j->image.content,
 				.version = j->image.version};
@@ -188,6 +195,7 @@ static inline void commit(struct world *w, unsigned user, unsigned target, const
 {
 	struct account *a = &w->accounts[user][target];
 	uint32_t high = a->high;
+	uint8_t rid = rid_given(w, user, target);
 
 	if (!late) {
 		CHECK(w->lost_tail || to->version >= high, "the version went back", user, target);
@@ -195,6 +203,7 @@ static inline void commit(struct world *w, unsigned user, unsigned target, const
 	}
 	*a = *to;
 	a->high = high;
+	a->rid = rid;
 }
 
 static inline void commit_later(struct world *w, const struct job *j)
@@ -205,7 +214,7 @@ static inline void commit_later(struct world *w, const struct job *j)
 		w->lates[i] = (struct late){.used = true,
 					    .user = j->user,
 					    .target = j->target,
-					    .account = wished(j),
+					    .account = wished(w, j),
 					    .at_ms = w->now_ms + chance(w, 120000)};
 		return;
 	}
@@ -237,7 +246,7 @@ static inline void answer_ref(struct answer *a, unsigned user)
 static inline bool misfortune(struct world *w, struct hand *h, bool intime)
 {
 	struct answer *a = &h->answer;
-	struct account to = wished(&h->job);
+	struct account to = wished(w, &h->job);
 
 	if (w->calm)
 		return false;
@@ -286,7 +295,7 @@ static inline bool misfortune(struct world *w, struct hand *h, bool intime)
 static inline void write_now(struct world *w, unsigned worker, struct hand *h)
 {
 	struct job *j = &h->job;
-	struct account to = wished(j);
+	struct account to = wished(w, j);
 	bool intime = in_time(w, worker, h);
 
 	if (intime)
@@ -302,11 +311,10 @@ static inline void write_now(struct world *w, unsigned worker, struct hand *h)
 	commit(w, j->user, j->target, &to, !intime);
 	h->answer.verdict = VERDICT_DONE;
 	h->answer.applied = desired(&j->image, j->target, j->manager);
-	h->answer.link_state = to.enabled ? LINK_ACTIVE : LINK_DISABLED;
+	h->answer.link_state = to.enabled ? LINK_ACTIVE : j->target ? LINK_DELETED : LINK_DISABLED;
 	h->answer.rid[0] = 'R';
-	h->answer.rid[1] = (char)('a' + (char)(fault(w, 40) ? chance(w, USERS) : j->user));
-	if (j->rid[0])
-		memcpy(h->answer.rid, j->rid, sizeof(j->rid));
+	h->answer.rid[1] =
+		(char)('a' + (char)(!j->rid[0] && fault(w, 40) ? chance(w, RIDS) : to.rid));
 	h->answer.owed = !j->manager && to.enabled;
 	h->answer.look_again = fault(w, 8);
 	(void)snprintf(h->answer.ops, sizeof(h->answer.ops), "%s",
@@ -318,7 +326,7 @@ static inline void plan(struct world *w, struct hand *h)
 {
 	const struct job *j = &h->job;
 	const struct account *a = &w->accounts[j->user][j->target];
-	struct account to = wished(j);
+	struct account to = wished(w, j);
 	struct fp fp = desired(&j->image, j->target, j->manager);
 	bool same = a->exists && a->enabled == to.enabled && a->content == to.content &&
 		    a->manager == to.manager;

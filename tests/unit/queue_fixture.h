@@ -3,6 +3,7 @@
 #define DIRPIPE_QUEUE_FIXTURE_H
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,13 +147,14 @@ static inline int fixture_teardown(void **state)
 
 struct say {
 	unsigned user, version;
-	bool gone, out; /* out: of the scope of "app" */
+	bool gone, out;	 /* out: of the scope of "app" */
+	unsigned refers; /* to this user; 0: to nobody */
 };
 
 static inline int publish_batch(struct fixture *f, const struct say *users, size_t n,
 				uint64_t batch)
 {
-	CLEANUP(buf_cleanup) struct buf in = {0}, list = {0};
+	CLEANUP(buf_cleanup) struct buf in = {0}, refs = {0}, list = {0};
 	struct wire_publish p = {.session = f->session,
 				 .batch = batch,
 				 .caught_up = f->caught_up,
@@ -168,6 +170,11 @@ static inline int publish_batch(struct fixture *f, const struct say *users, size
 
 		if (!users[i].out)
 			u.in = wire_list_of(&in, 1);
+		buf_clear(&refs);
+		wire_add_ref(&refs, &(struct wire_ref){SLICE("manager"), user_id(users[i].refers)});
+		u.refs = wire_list_of(&refs, users[i].refers != 0);
+		if (!users[i].refers)
+			u.refs.n = 0;
 		wire_add_user(&list, &u);
 	}
 	p.users = wire_list_of(&list, (uint32_t)n);

@@ -84,6 +84,20 @@ static void config_changes(struct model *m)
 	(void)queue_target_add(m->q, &conf);
 }
 
+/* Somebody deletes an account at the target, and dirpipe is told to look. */
+static void account_lost(struct model *m, unsigned u, unsigned t)
+{
+	struct id id = id_n(u);
+	struct sheet *s = model_begin(m);
+
+	m->w.lives[u][t] += m->w.accounts[u][t].exists;
+	m->w.lost[u][t] = true;
+	m->w.accounts[u][t].exists = m->w.accounts[u][t].enabled = false;
+	if (queue_resync(m->q, &s->page, t, &id) < 0)
+		m->w.lost[u][t] = false; /* nobody knows it */
+	model_end(m, s);
+}
+
 static void rare_step(struct model *m, unsigned kind)
 {
 	struct world *w = &m->w;
@@ -112,7 +126,10 @@ static void rare_step(struct model *m, unsigned kind)
 		m->c.open = false;
 		break;
 	case 6:
-		config_changes(m);
+		if (chance(w, 2))
+			config_changes(m);
+		else
+			account_lost(m, chance(w, USERS), chance(w, TARGETS));
 		break;
 	default:
 		model_compare(m);
@@ -196,6 +213,10 @@ static void calm_down(struct model *m)
 		m->paused[t] = false;
 		model_end(m, s);
 	}
+	for (unsigned i = 0; i < USERS * TARGETS; i++) {
+		if (m->w.lost[i / TARGETS][i % TARGETS])
+			account_lost(m, i / TARGETS, i % TARGETS);
+	}
 }
 
 static void round_of_all(struct model *m)
@@ -246,7 +267,7 @@ static void check_stuck(const struct model *m, unsigned u, unsigned t)
 	memcpy(text, c->stuck.p, c->stuck.n);
 	CHECK(image_same(&m->w.stuck[u][t], &m->w.images[u]), "stuck on an old version", u, t);
 	CHECK(!strstr(text, "seat:"), "nobody asked for a seat again", u, t);
-	CHECK(!strstr(text, "ref:") || !m->store.cells[manager_of(u)][t].rid[0],
+	CHECK(!strstr(text, "ref:") || !manager_rid(&m->store, u, t),
 	      "waits for a rid that is there", u, t);
 }
 
@@ -265,7 +286,8 @@ static void check_account(const struct model *m, unsigned u, unsigned t)
 	CHECK(a->exists && a->enabled, "in scope, and not there", u, t);
 	CHECK(a->content == i->content, "not the newest version", u, t);
 	CHECK(!held, "held, although nobody wants it any more", u, t);
-	CHECK(a->manager || !m->store.cells[manager_of(u)][t].rid[0], "a reference is owed", u, t);
+	CHECK(a->manager == manager_rid(&m->store, u, t),
+	      "refers to what is there no more, or is owed a reference", u, t);
 }
 
 static void check_entry(struct model *m, unsigned u, unsigned t)
