@@ -14,6 +14,20 @@ struct knob {
 
 enum { KNOB_STRING_MAX = 256 };
 
+/* A knob that is a member of a struct and bears its name. */
+#define KNOB_FLAG_OF(of, member)                                                                   \
+	{                                                                                          \
+#member, KNOB_BOOL, &(of).member, NULL                                             \
+	}
+#define KNOB_NUMBER_OF(of, member)                                                                 \
+	{                                                                                          \
+#member, KNOB_NUMBER, &(of).member, NULL                                           \
+	}
+#define KNOB_STRING_OF(of, member)                                                                 \
+	{                                                                                          \
+#member, KNOB_STRING, (of).member, NULL                                            \
+	}
+
 /* Sets what the object names; an error text (knobs before it are set), or NULL. */
 const char *knob_set(const struct knob *knobs, size_t n, const struct json *object);
 void knob_print(const struct knob *knobs, size_t n, struct text *out);

@@ -4,19 +4,10 @@
 
 extern struct graph graph_state; /* main.c */
 
-#define K graph_state.knobs
-#define FLAG(name)                                                                                 \
-	{                                                                                          \
-#name, KNOB_BOOL, &K.name, NULL                                                    \
-	}
-#define NUMBER(name)                                                                               \
-	{                                                                                          \
-#name, KNOB_NUMBER, &K.name, NULL                                                  \
-	}
-#define STRING(name)                                                                               \
-	{                                                                                          \
-#name, KNOB_STRING, K.name, NULL                                                   \
-	}
+#define K	     graph_state.knobs
+#define FLAG(name)   KNOB_FLAG_OF(K, name)
+#define NUMBER(name) KNOB_NUMBER_OF(K, name)
+#define STRING(name) KNOB_STRING_OF(K, name)
 
 const struct knob graph_knob_table[] = {
 	STRING(domains),	 STRING(roles),

@@ -4,19 +4,10 @@
 
 extern struct scim scim_state; /* main.c */
 
-#define K scim_state.knobs
-#define FLAG(name)                                                                                 \
-	{                                                                                          \
-#name, KNOB_BOOL, &K.name, NULL                                                    \
-	}
-#define NUMBER(name)                                                                               \
-	{                                                                                          \
-#name, KNOB_NUMBER, &K.name, NULL                                                  \
-	}
-#define STRING(name)                                                                               \
-	{                                                                                          \
-#name, KNOB_STRING, K.name, NULL                                                   \
-	}
+#define K	     scim_state.knobs
+#define FLAG(name)   KNOB_FLAG_OF(K, name)
+#define NUMBER(name) KNOB_NUMBER_OF(K, name)
+#define STRING(name) KNOB_STRING_OF(K, name)
 
 static void set_rfc(struct scim *s)
 {
