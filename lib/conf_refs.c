@@ -300,6 +300,34 @@ static void check_licences(const struct scope *s)
 
 /* ---- targets ---- */
 
+static void check_auth(const struct scope *s, const struct conf_node *auth, const char *method,
+		       const char *driver)
+{
+	static const struct {
+		const char *method, *keys;
+		bool graph; /* driver graph knows it */
+	} methods[] = {
+		{"client_secret", "client_id client_secret", true},
+		{"certificate", "client_id certificate private_key", true},
+		{"bearer", "token", false},
+		{"jwt", "client_id private_key username", false},
+		{"password", "client_id username password", false},
+	};
+	bool graph = driver && strcmp(driver, "graph") == 0;
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		CLEANUP(buf_cleanup) struct buf because = {0};
+
+		if (strcmp(method, methods[i].method) != 0)
+			continue;
+		if (graph && !methods[i].graph)
+			fail_at(s, place_of(auth, "method"), "auth.method",
+				"driver graph expects client_secret or certificate");
+		buf_addf(&because, "auth.method: %s", method);
+		need(s, "auth", methods[i].keys, because.p);
+	}
+}
+
 static void check_target(const struct scope *s)
 {
 	const struct conf_node *auth = part_at(s->section, "auth", CONF_MAPPING);
@@ -311,15 +339,8 @@ static void check_target(const struct scope *s)
 
 	if (graph && !is_given(s->section, "tenant"))
 		fail_at(s, s->section->key_at, "tenant", "is missing; driver: graph needs it");
-	if (graph && method && strcmp(method, "bearer") == 0)
-		fail_at(s, place_of(auth, "method"), "auth.method",
-			"driver graph expects client_secret or certificate");
-	if (method && strcmp(method, "client_secret") == 0)
-		need(s, "auth", "client_id client_secret", "auth.method: client_secret");
-	if (method && strcmp(method, "certificate") == 0)
-		need(s, "auth", "client_id certificate private_key", "auth.method: certificate");
-	if (method && strcmp(method, "bearer") == 0)
-		need(s, "auth", "token", "auth.method: bearer");
+	if (method)
+		check_auth(s, auth, method, driver);
 	if (cap >= 0 && number_at(retry, "first") > cap)
 		fail_at(s, place_of(retry, "first"), "retry.first", "is longer than retry.cap");
 	check_licences(s);

@@ -49,6 +49,8 @@ struct wire_epoch {
 /* One destructive operation, wanted or permitted: op is disable, delete, licence_revoke, clear…; what tells
  * two of one kind apart (a sku, an attribute) or is "". */
 #define WIRE_OP(F) F(name, op) F(name, what)
+/* As an op of wants and permits: not destructive, but the service bears it for one user at a time, all workers together. */
+#define WIRE_SERIAL "serial"
 
 /* A lease's identity: dispatched by page `page` of epoch `epoch`, the index-th of it. */
 #define WIRE_LEASE(F) F(u64, epoch) F(u64, page) F(u32, index)

@@ -20,8 +20,11 @@ struct exchange {
 	struct loop_timer *linger;
 	struct exchange_job *first, **end; /* queued */
 	struct parcel *raws;		   /* wait for a token */
-	struct parcel *flying, *spare;
+	struct parcel_pool parcels;
 	int64_t silent_until_ms; /* Retry-After of somebody's answer */
+	int64_t rest_until_ms;	 /* the driver's word on the service's budget */
+	const char *rest_reason;
+	struct buf origin; /* where requests may go */
 	unsigned streak;
 	int expected;
 	bool fresh, asking;
@@ -35,6 +38,7 @@ struct exchange *exchange_new(const struct exchange_conf *conf)
 
 	x->conf = *conf;
 	x->end = &x->first;
+	buf_adds(&x->origin, conf->origin);
 	x->flush = loop_after_new(conf->loop, on_flush, x);
 	x->linger = loop_timer_new(conf->loop, on_flush, x);
 	return x;
@@ -45,62 +49,15 @@ void exchange_free(struct exchange *x)
 	if (!x)
 		return;
 	oauth_forget(x->conf.oauth, x);
-	for (struct parcel *p = x->flying; p; p = p->next)
+	for (struct parcel *p = x->parcels.flying; p; p = p->next)
 		http_cancel(x->conf.http, p);
-	parcel_free_list(x->flying);
-	parcel_free_list(x->spare);
+	parcel_free_list(x->parcels.flying);
+	parcel_free_list(x->parcels.spare);
 	parcel_free_list(x->raws);
 	loop_after_free(x->flush);
 	loop_timer_free(x->linger);
+	buf_done(&x->origin);
 	free(x);
-}
-
-static struct parcel *parcel_take(struct exchange *x)
-{
-	struct parcel *p = x->spare;
-
-	if (p)
-		x->spare = p->next;
-	else
-		p = mem_alloc(sizeof(*p));
-	p->x = x;
-	p->next = NULL;
-	p->at = NULL;
-	p->n = 0;
-	p->raw = NULL;
-	p->raw_replayed = false;
-	return p;
-}
-
-static void parcel_fly(struct parcel *p)
-{
-	struct exchange *x = p->x;
-
-	p->next = x->flying;
-	p->at = &x->flying;
-	if (p->next)
-		p->next->at = &p->next;
-	x->flying = p;
-}
-
-static void parcel_stop(struct parcel *p)
-{
-	if (!p->at)
-		return;
-	*p->at = p->next;
-	if (p->next)
-		p->next->at = p->at;
-	p->at = NULL;
-}
-
-static void parcel_land(struct parcel *p)
-{
-	parcel_stop(p);
-	parcel_clear_request(&p->request);
-	secret_wipe(p->bearer.p, p->bearer.n);
-	buf_clear(&p->bearer);
-	p->next = p->x->spare;
-	p->x->spare = p;
 }
 
 /* ---- telling the job ---- */
@@ -232,6 +189,15 @@ static void settle(struct exchange *x, struct parcel *p, size_t i, struct exchan
 	tell(job, o);
 }
 
+static void take_rest(struct exchange *x)
+{
+	const char *reason = NULL;
+	int64_t ms = x->conf.driver->rest ? x->conf.driver->rest(x->conf.target, &reason) : 0;
+
+	x->rest_until_ms = ms > 0 ? clock_boot_ms() + ms : 0;
+	x->rest_reason = reason;
+}
+
 static void take_answer(struct exchange *x, struct parcel *p, const struct http_response *r,
 			bool down)
 {
@@ -240,6 +206,7 @@ static void take_answer(struct exchange *x, struct parcel *p, const struct http_
 	int64_t now = clock_unix_ms();
 
 	x->conf.driver->answers(x->conf.target, p->ops, p->n, r, answers);
+	take_rest(x);
 	for (size_t i = 0; i < p->n; i++) {
 		struct target_answer *a = &answers[i];
 		struct verdict_facts f = {
@@ -303,20 +270,12 @@ static void on_response(void *arg, const struct http_response *r)
 	} else {
 		take_failure(p, r, down);
 	}
-	parcel_land(p);
+	parcel_land(&x->parcels, p);
 	if (x->first)
 		loop_after_ask(x->flush);
 }
 
 /* ---- sending ---- */
-
-static bool on_our_host(const struct exchange *x, const struct target_request *r)
-{
-	CLEANUP(buf_cleanup) struct buf origin = {0};
-
-	return r->url.n > 0 && oauth_origin(r->url.p, &origin) == 0 &&
-	       strcmp(origin.p, x->conf.origin) == 0;
-}
 
 static void parcel_send(struct parcel *p, const char *bearer, int64_t timeout_ms)
 {
@@ -339,7 +298,7 @@ static void parcel_send(struct parcel *p, const char *bearer, int64_t timeout_ms
 				 .fresh = x->fresh};
 
 	x->fresh = false;
-	parcel_fly(p);
+	parcel_fly(&x->parcels, p);
 	CRASH_POINT("worker.before_request");
 	http_send(x->conf.http, &r, on_response, p);
 }
@@ -367,7 +326,7 @@ static bool parcel_build(struct parcel *p)
 		while (p->n > keep)
 			queue_last(x, p->jobs[--p->n]);
 	}
-	if (rc == 0 && on_our_host(x, &p->request))
+	if (rc == 0 && parcel_on_origin(p, buf_slice(&x->origin)))
 		return true;
 	parcel_refuse(p, rc == 0 ? "foreign_host" : "cannot_be_expressed");
 	return false;
@@ -381,7 +340,7 @@ static void parcel_ship(struct parcel *p, const char *bearer)
 	for (size_t i = 0; i < p->n; i++)
 		p->ops[i] = p->jobs[i]->op;
 	if (!parcel_build(p)) {
-		parcel_land(p);
+		parcel_land(&x->parcels, p);
 		return;
 	}
 	for (size_t i = 0; i < p->n; i++) {
@@ -396,7 +355,7 @@ static void parcel_ship(struct parcel *p, const char *bearer)
 
 static bool lane_busy(const struct exchange *x, unsigned lane)
 {
-	for (const struct parcel *p = x->flying; p; p = p->next) {
+	for (const struct parcel *p = x->parcels.flying; p; p = p->next) {
 		if (!p->raw && p->shared && p->lane == lane)
 			return true;
 	}
@@ -408,6 +367,11 @@ static bool is_over(struct exchange *x, struct exchange_job *job, int64_t now)
 {
 	if (job->deadline_ms - now < SHORTEST_MS) {
 		tell_unsent(job, VERDICT_CLASS_RETRY, "lease_ended", 0, NULL);
+		return true;
+	}
+	if (x->rest_until_ms > now) {
+		tell_unsent(job, VERDICT_CLASS_THROTTLED, x->rest_reason, x->rest_until_ms - now,
+			    NULL);
 		return true;
 	}
 	if (x->silent_until_ms > now) {
@@ -455,7 +419,7 @@ static bool may_share(const struct parcel *p, const struct exchange_job *head,
 static struct parcel *gather(struct exchange *x, struct exchange_job **list)
 {
 	struct exchange_job *head = *list, **at = list;
-	struct parcel *p = parcel_take(x);
+	struct parcel *p = parcel_take(&x->parcels, x);
 
 	p->lane = head->lane;
 	p->shared = head->most > 1;
@@ -493,7 +457,7 @@ static void ship_all(struct exchange *x, const char *bearer)
 		    (x->expected > 0 || lane_busy(x, p->lane))) {
 			for (size_t i = 0; i < p->n; i++)
 				put_back(x, p->jobs[i]);
-			parcel_land(p);
+			parcel_land(&x->parcels, p);
 			if (wait < 0 || LINGER_MS - age < wait)
 				wait = LINGER_MS - age;
 			continue;
@@ -502,6 +466,20 @@ static void ship_all(struct exchange *x, const char *bearer)
 	}
 	if (wait >= 0)
 		loop_timer_set(x->linger, wait);
+}
+
+/* The token said where the API is: from now on requests go there and nowhere else. */
+static void follow(struct exchange *x, const char *base)
+{
+	CLEANUP(buf_cleanup) struct buf origin = {0};
+
+	if (!base || oauth_origin(base, &origin) < 0 ||
+	    slice_equal(buf_slice(&origin), buf_slice(&x->origin)))
+		return;
+	buf_clear(&x->origin);
+	buf_add(&x->origin, origin.p, origin.n);
+	if (x->conf.driver->moved)
+		x->conf.driver->moved(x->conf.target, x->origin.p);
 }
 
 static void ship_raws(struct exchange *x, const struct oauth_result *r)
@@ -513,14 +491,15 @@ static void ship_raws(struct exchange *x, const struct oauth_result *r)
 		struct parcel *p = list;
 
 		list = p->next;
-		if (r->rc == 0 && on_our_host(x, &p->request)) {
+		parcel_redirect(p, x->conf.origin, x->origin.p);
+		if (r->rc == 0 && parcel_on_origin(p, buf_slice(&x->origin))) {
 			parcel_send(p, r->bearer, x->conf.timeout_ms);
 			continue;
 		}
 		p->raw(p->raw_arg, r->rc ? r->rc : -EXDEV, r->rc ? r->why : "URL on another host",
 		       NULL);
 		p->next = NULL;
-		parcel_land(p);
+		parcel_land(&x->parcels, p);
 	}
 }
 
@@ -529,6 +508,8 @@ static void on_bearer(void *arg, const struct oauth_result *r)
 	struct exchange *x = arg;
 
 	x->asking = false;
+	if (r->rc == 0)
+		follow(x, r->base);
 	ship_raws(x, r);
 	if (r->rc == 0) {
 		ship_all(x, r->bearer);
@@ -560,7 +541,7 @@ static void on_flush(void *arg)
 void exchange_raw(struct exchange *x, const struct target_request *request, exchange_raw_fn fn,
 		  void *arg)
 {
-	struct parcel *p = parcel_take(x);
+	struct parcel *p = parcel_take(&x->parcels, x);
 
 	parcel_clear_request(&p->request);
 	p->request.method = request->method;
@@ -591,7 +572,7 @@ void exchange_raw_cancel(struct exchange *x, void *arg)
 		if (p->raw_arg == arg)
 			p->raw = ignore;
 	}
-	for (struct parcel *p = x->flying; p; p = p->next) {
+	for (struct parcel *p = x->parcels.flying; p; p = p->next) {
 		if (p->raw && p->raw_arg == arg)
 			p->raw = ignore;
 	}

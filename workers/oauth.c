@@ -17,7 +17,9 @@ enum {
 	HOLD_FIRST_MS = 5 * 60 * 1000,
 	HOLD_CAP_MS = 60 * 60 * 1000,
 	RETRY_FIRST_MS = 1000,
-	RETRY_CAP_MS = 60 * 1000
+	RETRY_CAP_MS = 60 * 1000,
+	LIFE_MOST_S = 86400,
+	DESCRIPTION_MOST = 120
 };
 
 struct waiter {
@@ -36,6 +38,7 @@ struct oauth {
 	unsigned refusals, troubles;	/* in a row */
 	int last_rc;
 	struct buf last_why;
+	struct buf base;
 	bool fetching;
 	struct waiter *waiters, **waiters_end;
 };
@@ -47,9 +50,12 @@ struct oauth *oauth_new(struct http *http, const struct oauth_conf *conf, struct
 	o->http = http;
 	o->conf = *conf;
 	o->waiters_end = &o->waiters;
-	if (conf->method != OAUTH_CERTIFICATE)
+	if (conf->method == OAUTH_JWT)
+		o->assertion = oauth_assertion_of_key(conf->secret, why);
+	else if (conf->method == OAUTH_CERTIFICATE)
+		o->assertion = oauth_assertion_new(conf->certificate, conf->secret, why);
+	else
 		return o;
-	o->assertion = oauth_assertion_new(conf->certificate, conf->secret, why);
 	if (o->assertion)
 		return o;
 	oauth_free(o);
@@ -70,6 +76,7 @@ void oauth_free(struct oauth *o)
 	oauth_assertion_free(o->assertion);
 	secret_free(o->token);
 	buf_done(&o->last_why);
+	buf_done(&o->base);
 	free(o);
 }
 
@@ -97,6 +104,11 @@ static const char *current(const struct oauth *o)
 	return o->token && clock_boot_ms() < o->expires_ms ? secret_value(o->token).p : NULL;
 }
 
+static const char *base_of(const struct oauth *o)
+{
+	return o->base.n ? o->base.p : NULL;
+}
+
 static void answer_all(struct oauth *o, int rc, int64_t after_ms)
 {
 	struct waiter *list = o->waiters;
@@ -107,6 +119,9 @@ static void answer_all(struct oauth *o, int rc, int64_t after_ms)
 		struct waiter *w = list;
 		struct oauth_result r = {
 			.rc = rc, .bearer = rc ? NULL : current(o), .after_ms = after_ms};
+
+		if (!rc)
+			r.base = base_of(o);
 
 		if (!rc && !r.bearer)
 			r.rc = -EAGAIN;
@@ -147,9 +162,34 @@ static void add_word(struct buf *out, const char *word)
 			 isalnum((unsigned char)word[i]) || strchr("_.-", word[i]) ? word[i] : '?');
 }
 
+/* Its description in plain letters: what cannot be told by a code. Where there are codes it holds ids of the request. */
+static void add_description(struct oauth *o, const char *error, const char *description)
+{
+	const struct oauth_hint *h = o->conf.hints;
+
+	if (*description)
+		buf_adds(&o->last_why, " (");
+	for (size_t i = 0; description[i] && i < DESCRIPTION_MOST; i++) {
+		char c = description[i];
+
+		buf_addc(&o->last_why, isalnum((unsigned char)c) || strchr(" _.,-'", c) ? c : '?');
+	}
+	if (*description)
+		buf_addc(&o->last_why, ')');
+	for (; h && h->error; h++) {
+		if (strcmp(h->error, error) == 0 &&
+		    (!h->description ||
+		     strncasecmp(description, h->description, strlen(h->description)) == 0)) {
+			buf_addf(&o->last_why, "; %s", h->hint);
+			return;
+		}
+	}
+}
+
 static void say_why(struct oauth *o, const struct http_response *r, const cJSON *body)
 {
 	const char *error = json_text(body, "error");
+	const char *description = json_text(body, "error_description");
 	const cJSON *item;
 
 	buf_clear(&o->last_why);
@@ -161,6 +201,8 @@ static void say_why(struct oauth *o, const struct http_response *r, const cJSON 
 	if (error) {
 		buf_adds(&o->last_why, ": ");
 		add_word(&o->last_why, error);
+		if (!json_array(body, "error_codes"))
+			add_description(o, error, description ? description : "");
 	}
 	cJSON_ArrayForEach (item, json_array(body, "error_codes")) {
 		if (cJSON_IsNumber(item) && o->last_why.n < 200)
@@ -179,6 +221,47 @@ static bool token_valid(const char *token)
 	return true;
 }
 
+/* Is the API's address one of those that the operator or the driver named? */
+static bool base_allowed(const struct oauth *o, const char *base)
+{
+	CLEANUP(buf_cleanup) struct buf origin = {0};
+	bool tls = strncasecmp(base, "https://", 8) == 0;
+	const char *host;
+	size_t n;
+
+	if (oauth_origin(base, &origin) < 0)
+		return false;
+	host = strstr(origin.p, "//") + 2;
+	n = strlen(host);
+	for (const char *const *h = o->conf.base_hosts; h && *h; h++) {
+		size_t tail = strlen(*h);
+
+		if (**h != '.' && strcasecmp(*h, host) == 0)
+			return true;
+		if (**h == '.' && tls && n > tail && strcasecmp(host + n - tail, *h) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A token whose answer sends it to a foreign address is no token. */
+static bool take_base(struct oauth *o, const cJSON *body)
+{
+	const char *base = o->conf.base_member ? json_text(body, o->conf.base_member) : NULL;
+
+	buf_clear(&o->last_why);
+	if (base && !base_allowed(o, base)) {
+		buf_adds(&o->last_why, "the token server names an address of the API that is "
+				       "not allowed (auth.api_hosts)");
+		return false;
+	}
+	if (base) {
+		buf_clear(&o->base);
+		buf_adds(&o->base, base);
+	}
+	return true;
+}
+
 static bool take_token(struct oauth *o, const cJSON *body)
 {
 	const char *token = json_text(body, "access_token"), *type = json_text(body, "token_type");
@@ -188,10 +271,8 @@ static bool take_token(struct oauth *o, const cJSON *body)
 
 	if (!token_valid(token) || (type && strcasecmp(type, "bearer") != 0))
 		return false;
-	if (life <= 0)
-		life = 300; /* RFC 6749 5.1 only recommends it */
-	if (life > 86400)
-		life = 86400;
+	if (life <= 0 || life > LIFE_MOST_S)
+		life = LIFE_MOST_S; /* RFC 6749 5.1 only recommends to tell it */
 	margin = life * 1000 / 2 < MARGIN_MS ? life * 1000 / 2 : MARGIN_MS;
 	secret_free(o->token);
 	o->token = secret_new(token, strlen(token));
@@ -226,24 +307,33 @@ static int64_t hold_after(struct oauth *o, int rc, int64_t asked_ms)
 	return asked_ms > ms ? asked_ms : ms;
 }
 
+/* 0: the token is there. Else last_why says why it is not. */
+static int take_answer(struct oauth *o, const struct http_response *r, const cJSON *body)
+{
+	if (r->failure == HTTP_ANSWERED && r->status == 200) {
+		if (!take_base(o, body))
+			return -EACCES;
+		if (take_token(o, body))
+			return 0;
+	}
+	say_why(o, r, body);
+	if (r->failure != HTTP_ANSWERED || is_transient(r, body))
+		return -EAGAIN;
+	return r->status >= 400 ? -EACCES : -EPROTO;
+}
+
 static void on_token(void *arg, const struct http_response *r)
 {
 	struct oauth *o = arg;
 	cJSON *body = r->failure == HTTP_ANSWERED ? json_parse(r->body, NULL) : NULL;
-	int64_t after = verdict_retry_after_ms(http_header(r, "Retry-After"), clock_unix_ms());
-	int rc = -EPROTO;
+	int64_t after = 0;
+	int rc = take_answer(o, r, body);
 
 	o->fetching = false;
-	if (r->failure == HTTP_ANSWERED && r->status == 200 && take_token(o, body)) {
-		rc = 0;
-		after = 0;
-	} else {
-		if (r->failure != HTTP_ANSWERED || is_transient(r, body))
-			rc = -EAGAIN;
-		else if (r->status >= 400)
-			rc = -EACCES;
-		say_why(o, r, body);
-		after = hold_after(o, rc, after);
+	if (rc) {
+		after = hold_after(
+			o, rc,
+			verdict_retry_after_ms(http_header(r, "Retry-After"), clock_unix_ms()));
 		o->next_try_ms = clock_boot_ms() + after;
 		o->last_rc = rc;
 	}
@@ -264,42 +354,127 @@ static void add_field(struct buf *body, const char *name, struct slice value)
 	http_escape(body, value);
 }
 
-static int make_body(struct oauth *o, struct buf *body)
+static int add_assertion(struct oauth *o, const char *name, const struct oauth_claims *claims,
+			 struct buf *body)
 {
 	CLEANUP(buf_cleanup) struct buf jwt = {0};
 
-	add_field(body, "grant_type", SLICE("client_credentials"));
-	add_field(body, "client_id", slice_of(o->conf.client_id));
-	if (o->conf.scope && *o->conf.scope)
-		add_field(body, "scope", slice_of(o->conf.scope));
-	if (o->conf.method == OAUTH_CLIENT_SECRET) {
-		add_field(body, "client_secret", secret_value(o->conf.secret));
-		return 0;
-	}
-	if (oauth_assertion_sign(o->assertion, o->conf.client_id, o->conf.token_url,
-				 clock_unix_ms(), &jwt) < 0)
+	if (oauth_assertion_sign(o->assertion, claims, &jwt) < 0)
 		return -EIO;
+	add_field(body, name, buf_slice(&jwt));
+	return 0;
+}
+
+static int add_certificate(struct oauth *o, struct buf *body)
+{
+	const struct oauth_claims claims = {.issuer = o->conf.client_id,
+					    .subject = o->conf.client_id,
+					    .audience = o->conf.token_url,
+					    .now_unix_ms = clock_unix_ms()};
+
 	add_field(body, "client_assertion_type",
 		  SLICE("urn:ietf:params:oauth:client-assertion-type:jwt-bearer"));
-	add_field(body, "client_assertion", buf_slice(&jwt));
-	return 0;
+	return add_assertion(o, "client_assertion", &claims, body);
+}
+
+static int add_grant_jwt(struct oauth *o, struct buf *body)
+{
+	const struct oauth_claims claims = {.issuer = o->conf.client_id,
+					    .subject = o->conf.username,
+					    .audience = o->conf.audience,
+					    .now_unix_ms = clock_unix_ms()};
+
+	add_field(body, "grant_type", SLICE("urn:ietf:params:oauth:grant-type:jwt-bearer"));
+	return add_assertion(o, "assertion", &claims, body);
+}
+
+static void add_password(struct oauth *o, struct buf *body)
+{
+	struct buf whole = {0};
+	struct slice password = secret_value(o->conf.password);
+
+	buf_grow(&whole, 1024); /* so that no copy of it stays behind */
+	buf_clear(&whole);
+	buf_add(&whole, password.p, password.n);
+	if (o->conf.suffix)
+		buf_add(&whole, secret_value(o->conf.suffix).p, secret_value(o->conf.suffix).n);
+	add_field(body, "grant_type", SLICE("password"));
+	add_field(body, "username", slice_of(o->conf.username));
+	add_field(body, "password", buf_slice(&whole));
+	secret_wipe(whole.p, whole.n);
+	buf_done(&whole);
+}
+
+static int make_body(struct oauth *o, struct buf *body)
+{
+	int rc = 0;
+
+	switch (o->conf.method) {
+	case OAUTH_JWT:
+		return add_grant_jwt(o, body);
+	case OAUTH_PASSWORD:
+		add_password(o, body);
+		break;
+	case OAUTH_CLIENT_SECRET:
+	case OAUTH_CERTIFICATE:
+	case OAUTH_BEARER:
+	case OAUTH_METHODS:
+		add_field(body, "grant_type", SLICE("client_credentials"));
+		break;
+	}
+	if (!o->conf.basic)
+		add_field(body, "client_id", slice_of(o->conf.client_id));
+	if (o->conf.scope && *o->conf.scope)
+		add_field(body, "scope", slice_of(o->conf.scope));
+	if (o->conf.method == OAUTH_CERTIFICATE)
+		rc = add_certificate(o, body);
+	else if (!o->conf.basic && o->conf.secret)
+		add_field(body, "client_secret", secret_value(o->conf.secret));
+	return rc;
+}
+
+/* RFC 6749 2.3.1: both in form coding, then in base64. */
+static void make_basic(const struct oauth *o, struct buf *line)
+{
+	struct buf pair = {0};
+
+	http_escape(&pair, slice_of(o->conf.client_id));
+	buf_addc(&pair, ':');
+	if (o->conf.secret)
+		http_escape(&pair, secret_value(o->conf.secret));
+	buf_adds(line, "Authorization: Basic ");
+	buf_add_base64(line, pair.p, pair.n);
+	secret_wipe(pair.p, pair.n);
+	buf_done(&pair);
+}
+
+static void send_fetch(struct oauth *o, const struct buf *body)
+{
+	struct buf basic = {0};
+	const char *headers[] = {"Content-Type: application/x-www-form-urlencoded",
+				 "Accept: application/json", NULL, NULL};
+	struct http_request r = {.method = HTTP_POST,
+				 .url = o->conf.token_url,
+				 .headers = headers,
+				 .body = buf_slice(body),
+				 .timeout_ms = o->conf.timeout_ms};
+
+	if (o->conf.basic) {
+		make_basic(o, &basic);
+		headers[2] = basic.p;
+	}
+	o->fetching = true;
+	http_send(o->http, &r, on_token, o);
+	secret_wipe(basic.p, basic.n);
+	buf_done(&basic);
 }
 
 static void fetch(struct oauth *o)
 {
-	static const char *const headers[] = {"Content-Type: application/x-www-form-urlencoded",
-					      "Accept: application/json", NULL};
 	struct buf body = {0};
 
 	if (make_body(o, &body) == 0) {
-		struct http_request r = {.method = HTTP_POST,
-					 .url = o->conf.token_url,
-					 .headers = headers,
-					 .body = buf_slice(&body),
-					 .timeout_ms = o->conf.timeout_ms};
-
-		o->fetching = true;
-		http_send(o->http, &r, on_token, o);
+		send_fetch(o, &body);
 	} else {
 		buf_clear(&o->last_why);
 		buf_adds(&o->last_why, "the assertion could not be signed");
@@ -319,7 +494,7 @@ void oauth_ask(struct oauth *o, oauth_fn fn, void *arg)
 	if (due && !o->fetching && now >= o->next_try_ms)
 		fetch(o);
 	if (bearer) {
-		fn(arg, &(struct oauth_result){.bearer = bearer});
+		fn(arg, &(struct oauth_result){.bearer = bearer, .base = base_of(o)});
 		return;
 	}
 	if (!o->fetching) {

@@ -1,5 +1,6 @@
-/* Bearer tokens: a static one, or OAuth 2.0 client credentials (RFC 6749 4.4) with a secret or a signed assertion (RFC 7523;
- * PS256, x5t#S256, salt 32, as Microsoft's certificate credentials page asks). One fetch at a time however many ask. */
+/* Bearer tokens: a static one, or OAuth 2.0: client credentials (RFC 6749 4.4) with a secret or a signed assertion (RFC 7523 2.2;
+ * PS256, x5t#S256, salt 32, as Microsoft's certificate credentials page asks), a signed assertion for a user (RFC 7523 2.1, RS256), or
+ * a user's password (RFC 6749 4.3, which RFC 9700 2.4 retires). One fetch at a time however many ask. */
 #ifndef DIRPIPE_OAUTH_H
 #define DIRPIPE_OAUTH_H
 
@@ -8,15 +9,40 @@
 
 struct oauth;
 
-enum oauth_method { OAUTH_BEARER, OAUTH_CLIENT_SECRET, OAUTH_CERTIFICATE, OAUTH_METHODS };
+enum oauth_method {
+	OAUTH_BEARER,
+	OAUTH_CLIENT_SECRET,
+	OAUTH_CERTIFICATE,
+	OAUTH_JWT,
+	OAUTH_PASSWORD,
+	OAUTH_METHODS
+};
+
+/* What a refusal of the token server means to people. */
+struct oauth_hint {
+	const char *error;	 /* NULL ends the table */
+	const char *description; /* its error_description begins so; NULL: any */
+	const char *hint;
+};
 
 struct oauth_conf { /* borrowed, must outlive the object */
 	enum oauth_method method;
 	const char *token_url; /* NULL with OAUTH_BEARER */
 	const char *client_id;
-	const char *scope;	     /* may be NULL */
-	const struct secret *secret; /* the token, the client secret, or the private key in PEM */
-	const char *certificate;     /* path of the PEM; its thumbprint goes into the assertion */
+	const char *scope; /* may be NULL */
+	/* The token, the client secret (OAUTH_PASSWORD: may be NULL), or the private key in PEM. */
+	const struct secret *secret;
+	const char *certificate; /* path of the PEM; its thumbprint goes into the assertion */
+	bool basic;		 /* client id and secret as Authorization: Basic */
+	const char *username;	 /* OAUTH_JWT: sub; OAUTH_PASSWORD */
+	const char *audience;	 /* OAUTH_JWT: aud */
+	const struct secret *password,
+		*suffix; /* OAUTH_PASSWORD; suffix goes behind it, may be NULL */
+	/* Member of the answer that says where the API is, NULL: none; and the hosts where it may be: "host[:port]", or
+	 * ".domain" for https on any host below it. NULL at the end. */
+	const char *base_member;
+	const char *const *base_hosts;
+	const struct oauth_hint *hints; /* may be NULL */
 	int64_t timeout_ms;
 };
 
@@ -25,6 +51,7 @@ struct oauth_conf { /* borrowed, must outlive the object */
 struct oauth_result {
 	int rc;
 	const char *bearer;
+	const char *base; /* where the API is by the token server's word, or NULL */
 	const char *why;
 	int64_t after_ms;
 };
@@ -35,7 +62,8 @@ struct oauth *oauth_new(struct http *http, const struct oauth_conf *conf,
 			struct buf *why) MUST_CHECK;
 void oauth_free(struct oauth *o); /* who waits is not called */
 
-/* Calls fn now (a token with 5 minutes left, or half its life when that is less) or when the one running fetch ends. A token
+/* Calls fn now (a token with 5 minutes left, or half its life when that is less; one without a life lasts until it is refused, a day
+ * at most) or when the one running fetch ends. A token
  * that still works is given out while a refresh that failed is not yet due again. After 3 refusals in a row no fetch
  * is made for 5 minutes and more (GOALS F14): -EACCES at once. */
 void oauth_ask(struct oauth *o, oauth_fn fn, void *arg);

@@ -13,10 +13,11 @@
 #include <string.h>
 #include <uuid/uuid.h>
 
-enum { LIFE_S = 600 };
+enum { LIFE_S = 600, LIFE_PLAIN_S = 180 };
 
 struct oauth_assertion {
 	EVP_PKEY *key;
+	bool plain;	   /* RS256 instead of PS256 */
 	struct buf header; /* base64url, the same for every assertion */
 };
 
@@ -82,6 +83,24 @@ struct oauth_assertion *oauth_assertion_new(const char *certificate_path,
 	return NULL;
 }
 
+struct oauth_assertion *oauth_assertion_of_key(const struct secret *key_pem, struct buf *why)
+{
+	static const char header[] = "{\"alg\":\"RS256\",\"typ\":\"JWT\"}";
+	struct oauth_assertion *a = mem_alloc(sizeof(*a));
+
+	a->plain = true;
+	a->key = load_key(key_pem, why);
+	if (a->key && EVP_PKEY_get_base_id(a->key) == EVP_PKEY_RSA) {
+		buf_add_base64url(&a->header, header, sizeof(header) - 1);
+		return a;
+	}
+	if (a->key)
+		buf_adds(why, "private_key: not an RSA key");
+	ERR_clear_error();
+	oauth_assertion_free(a);
+	return NULL;
+}
+
 void oauth_assertion_free(struct oauth_assertion *a)
 {
 	if (!a)
@@ -91,8 +110,9 @@ void oauth_assertion_free(struct oauth_assertion *a)
 	free(a);
 }
 
-static void add_claims(struct buf *out, const char *client_id, const char *audience, int64_t now_s)
+static void add_claims(struct buf *out, const struct oauth_claims *c, int64_t life_s)
 {
+	int64_t now_s = c->now_unix_ms / 1000;
 	CLEANUP(buf_cleanup) struct buf json = {0};
 	char jti[UUID_STR_LEN];
 	uuid_t uuid;
@@ -100,34 +120,37 @@ static void add_claims(struct buf *out, const char *client_id, const char *audie
 	uuid_generate(uuid);
 	uuid_unparse_lower(uuid, jti);
 	buf_adds(&json, "{\"aud\":");
-	json_quote(slice_of(audience), &json);
+	json_quote(slice_of(c->audience), &json);
 	buf_adds(&json, ",\"iss\":");
-	json_quote(slice_of(client_id), &json);
+	json_quote(slice_of(c->issuer), &json);
 	buf_adds(&json, ",\"sub\":");
-	json_quote(slice_of(client_id), &json);
+	json_quote(slice_of(c->subject), &json);
 	buf_addf(&json,
 		 ",\"jti\":\"%s\",\"nbf\":%" PRId64 ",\"iat\":%" PRId64 ",\"exp\":%" PRId64 "}",
-		 jti, now_s, now_s, now_s + LIFE_S);
+		 jti, now_s, now_s, now_s + life_s);
 	buf_add_base64url(out, json.p, json.n);
 }
 
-static bool sign(EVP_MD_CTX *ctx, EVP_PKEY *key, const struct buf *text, struct buf *ret_raw)
+static bool sign(EVP_MD_CTX *ctx, const struct oauth_assertion *a, const struct buf *text,
+		 struct buf *ret_raw)
 {
 	EVP_PKEY_CTX *pss;
 	size_t n = 0;
 
-	if (EVP_DigestSignInit(ctx, &pss, EVP_sha256(), NULL, key) != 1 ||
-	    EVP_PKEY_CTX_set_rsa_padding(pss, RSA_PKCS1_PSS_PADDING) != 1 ||
-	    EVP_PKEY_CTX_set_rsa_pss_saltlen(pss, RSA_PSS_SALTLEN_DIGEST) != 1 ||
-	    EVP_DigestSign(ctx, NULL, &n, (const unsigned char *)text->p, text->n) != 1)
+	if (EVP_DigestSignInit(ctx, &pss, EVP_sha256(), NULL, a->key) != 1)
+		return false;
+	if (!a->plain && (EVP_PKEY_CTX_set_rsa_padding(pss, RSA_PKCS1_PSS_PADDING) != 1 ||
+			  EVP_PKEY_CTX_set_rsa_pss_saltlen(pss, RSA_PSS_SALTLEN_DIGEST) != 1))
+		return false;
+	if (EVP_DigestSign(ctx, NULL, &n, (const unsigned char *)text->p, text->n) != 1)
 		return false;
 	unsigned char *raw = buf_grow(ret_raw, n);
 
 	return EVP_DigestSign(ctx, raw, &n, (const unsigned char *)text->p, text->n) == 1;
 }
 
-int oauth_assertion_sign(const struct oauth_assertion *a, const char *client_id,
-			 const char *audience, int64_t now_unix_ms, struct buf *out)
+int oauth_assertion_sign(const struct oauth_assertion *a, const struct oauth_claims *claims,
+			 struct buf *out)
 {
 	CLEANUP(buf_cleanup) struct buf text = {0}, raw = {0};
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
@@ -135,8 +158,8 @@ int oauth_assertion_sign(const struct oauth_assertion *a, const char *client_id,
 
 	buf_add(&text, a->header.p, a->header.n);
 	buf_addc(&text, '.');
-	add_claims(&text, client_id, audience, now_unix_ms / 1000);
-	ok = ctx && sign(ctx, a->key, &text, &raw);
+	add_claims(&text, claims, a->plain ? LIFE_PLAIN_S : LIFE_S);
+	ok = ctx && sign(ctx, a, &text, &raw);
 	EVP_MD_CTX_free(ctx);
 	if (!ok) {
 		ERR_clear_error();

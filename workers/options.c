@@ -46,6 +46,8 @@ static bool fits(const struct option_row *row, const cJSON *value)
 		       value->valuedouble == (double)(int64_t)value->valuedouble;
 	case OPTION_WORD:
 		return cJSON_IsString(value) && word_index(row->words, value->valuestring) >= 0;
+	case OPTION_TEXT:
+		return cJSON_IsString(value) && *value->valuestring;
 	case OPTION_LIST:
 		return texts(value);
 	case OPTION_TYPES:
@@ -66,6 +68,9 @@ static void expected(const struct option_row *row, struct buf *errors)
 		break;
 	case OPTION_WORD:
 		buf_addf(errors, "expected one of %s", row->words);
+		break;
+	case OPTION_TEXT:
+		buf_adds(errors, "expected a text");
 		break;
 	case OPTION_LIST:
 		buf_adds(errors, "expected a list of texts");

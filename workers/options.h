@@ -9,6 +9,7 @@ enum option_type {
 	OPTION_BOOL,
 	OPTION_INT,  /* from least to most */
 	OPTION_WORD, /* one of words, "a|b|c" */
+	OPTION_TEXT, /* not empty */
 	OPTION_LIST, /* of texts */
 	OPTION_TYPES
 };

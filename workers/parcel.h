@@ -24,7 +24,19 @@ struct parcel {
 	bool raw_replayed;
 };
 
+struct parcel_pool {
+	struct parcel *flying, *spare;
+};
+struct parcel *parcel_take(struct parcel_pool *pool, struct exchange *x); /* an empty one */
+void parcel_fly(struct parcel_pool *pool, struct parcel *p);
+void parcel_stop(struct parcel *p);			      /* flies no more */
+void parcel_land(struct parcel_pool *pool, struct parcel *p); /* wiped, for the next one */
 void parcel_free_list(struct parcel *p);
+
+bool parcel_on_origin(const struct parcel *p, struct slice origin);
+/* A request that was made before it was heard where the API is goes there too. */
+void parcel_redirect(struct parcel *p, const char *from_origin, const char *to_origin);
+
 void parcel_clear_request(
 	struct target_request *r); /* empty, buffers kept, a body's secrets wiped */
 

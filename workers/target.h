@@ -25,6 +25,7 @@
 #include "http.h"
 #include "json.h"
 #include "licence.h"
+#include "oauth.h"
 #include "snapshot.h"
 #include "verdict.h"
 #include "wire.h"
@@ -53,7 +54,7 @@ struct target_op {
 	struct target_op *next;
 	enum target_kind kind;
 	const char *name; /* static text for logs, metrics and RESULT.ops */
-	/* STEP, DELETE: needs this permit ("delete", "licence_revoke"); NULL: not destructive */
+	/* STEP, DELETE: needs this permit ("delete", "licence_revoke", WIRE_SERIAL: one user at a time); NULL: none */
 	const char *permit;
 	char *what; /* tells two of one permit or STEP apart (a sku); NULL: "" */
 	bool intent; /* STEP: `remember` is NOTEd before the request, because it cannot be re-derived */
@@ -102,7 +103,8 @@ struct target_want {
 	bool enabled;	       /* the account shall be usable */
 	bool leave_delete; /* the user left, and the account shall go now: plan a DELETE, nothing else */
 	bool left; /* the user left the scope; document is {} then: only enabled and leave_delete count */
-	bool create; /* there is no account: the plan begins with a CREATE */
+	/* There is no account: the plan has a CREATE, and before it only STEPs that look something up. */
+	bool create;
 	const struct target_ref *refs;
 	size_t refs_n;
 	const struct snapshot *snapshot;
@@ -171,7 +173,7 @@ struct target_answer {
 	struct target_account *accounts;
 	size_t accounts_n;
 };
-enum { TARGET_HITS = 10, TARGET_BATCH_MAX = 100 };
+enum { TARGET_HITS = 10, TARGET_BATCH_MAX = 200 };
 /* A zeroed place; NULL past TARGET_HITS. */
 struct target_account *target_answer_add(struct target_answer *a);
 
@@ -182,6 +184,11 @@ struct target_driver {
 	const char *request_id_header; /* gets a fresh UUID on each request; NULL: none */
 	const char *const *refs; /* names of references it can write, NULL at the end; NULL: none */
 	const struct verdict_row *rows; /* the vendor's words, see verdict.h */
+	/* OAuth: the scope where none is configured; the member of the token's answer that says where the API is, and the
+	 * vendor's own domains (".vendor.com", NULL at the end) where it may be; what refusals mean. All may be NULL. */
+	const char *token_scope, *token_base;
+	const char *const *token_domains;
+	const struct oauth_hint *token_hints;
 	int64_t settle_ms; /* after a create of unknown outcome: how long until a look-up can be believed */
 
 	/* conf: the target's section; it outlives the target. NULL with why ("FILE:LINE:COLUMN: …" by conf_where). */
@@ -189,6 +196,12 @@ struct target_driver {
 	void (*destroy)(struct target *t);
 	/* Where tokens come from, e.g. LOGIN_URL/TENANT/oauth2/v2.0/token; false: conf login_url as it stands. */
 	bool (*token_url)(const struct target *t, struct buf *out);
+
+	/* The API is at this origin by the token's word, which was checked. NULL where token_base is. */
+	void (*moved)(struct target *t, const char *base);
+	/* So long (ms) the service shall be left alone by what its answers told of its budget, as of the last answers();
+	 * 0: not at all. *ret_reason: static. May be NULL. */
+	int64_t (*rest)(const struct target *t, const char **ret_reason);
 
 	/* Test of the connection and discovery, before READY and for `--check`: request number `step` from 0; false: no more.
 	 * checked() reads the answer (any status), learns from it and writes one line for people into `text`; false: failed.
@@ -233,7 +246,7 @@ struct target_driver {
 		      char **ret_next);
 };
 
-extern const struct target_driver target_scim, target_graph;
+extern const struct target_driver target_graph, target_scim;
 const struct target_driver *target_driver_named(const char *name); /* NULL: none */
 
 #endif

@@ -10,9 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ON(kind) (1u << (kind))
-#define WRITE	 (ON(TARGET_CREATE) | ON(TARGET_UPDATE))
-#define EXISTING (ON(TARGET_UPDATE) | ON(TARGET_DELETE) | ON(TARGET_STEP))
+#define ON(kind)  (1u << (kind))
+#define WRITE	  (ON(TARGET_CREATE) | ON(TARGET_UPDATE))
+#define LOGIN_URL "https://login.microsoftonline.com"
+#define EXISTING  (ON(TARGET_UPDATE) | ON(TARGET_DELETE) | ON(TARGET_STEP))
 
 enum { LANE_FIND, LANE_REST };
 enum { SETTLE_MS = 60000, PAGE_DEFAULT = 999 };
@@ -178,7 +179,8 @@ static struct target *graph_create(const struct conf_node *conf, struct buf *why
 	size_t before = why->n;
 
 	t->base = without_slash(conf_text(conf, "url"));
-	t->login_url = without_slash(conf_text(conf, "login_url"));
+	t->login_url = without_slash(conf_text(conf, "login_url") ? conf_text(conf, "login_url")
+								  : LOGIN_URL);
 	t->tenant = mem_dup(conf_text(conf, "tenant") ? conf_text(conf, "tenant") : "");
 	t->options = options_read(conf, option_rows, why);
 	take_fields(conf, t, why);
@@ -282,6 +284,7 @@ const struct target_driver target_graph = {
 	.request_id_header = "client-request-id",
 	.refs = (const char *const[]){"manager", NULL},
 	.rows = rows,
+	.token_scope = "https://graph.microsoft.com/.default",
 	.settle_ms = SETTLE_MS,
 	.create = graph_create,
 	.destroy = graph_destroy,

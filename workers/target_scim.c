@@ -13,7 +13,7 @@
 #define AUTO	 "auto|always|never"
 
 enum { LANE_ALONE, LANE_BULK, LANE_FIND };
-enum { SETTLE_MS = 5000, PAGE_DEFAULT = 100, FIND_DEFAULT = 32 };
+enum { SETTLE_MS = 5000, PAGE_DEFAULT = 100, FIND_DEFAULT = 32, BATCH_MAX = 100 };
 
 /* update            PATCH where the service has it, else PUT (auto)
  * patch_style       path: one operation for each field; value: one without a path that carries the fields nested
@@ -33,8 +33,8 @@ static const struct option_row option_rows[] = {
 	{"update", OPTION_WORD, 0, 0, "auto|patch|put"},
 	{"patch_style", OPTION_WORD, 0, 0, "path|value"},
 	{"bulk", OPTION_WORD, 0, 0, AUTO},
-	{"bulk_size", OPTION_INT, 2, TARGET_BATCH_MAX, NULL},
-	{"find_size", OPTION_INT, 1, TARGET_BATCH_MAX, NULL},
+	{"bulk_size", OPTION_INT, 2, BATCH_MAX, NULL},
+	{"find_size", OPTION_INT, 1, BATCH_MAX, NULL},
 	{"filter", OPTION_WORD, 0, 0, AUTO},
 	{"etag", OPTION_WORD, 0, 0, AUTO},
 	{"manager", OPTION_WORD, 0, 0, AUTO},
@@ -106,7 +106,7 @@ static void take_options(struct target *t)
 	t->lower = options_word(o, option_rows, "endpoints", 0) == 1;
 	t->discovery = json_true(o, "discovery", true);
 	t->initial_password = json_true(o, "initial_password", false);
-	t->bulk_most = (size_t)json_int(o, "bulk_size", TARGET_BATCH_MAX);
+	t->bulk_most = (size_t)json_int(o, "bulk_size", BATCH_MAX);
 	t->find_most = (size_t)json_int(o, "find_size", FIND_DEFAULT);
 	t->page_given = json_get(o, "page_size") != NULL;
 	t->page = json_int(o, "page_size", PAGE_DEFAULT);

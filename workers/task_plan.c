@@ -240,7 +240,9 @@ static void key_into_create(struct task *t)
 	struct target_op *op = t->plan.first;
 	const char *field = join_rule(t->desk->join, 0)->remote;
 
-	if (!op || op->kind != TARGET_CREATE || !join_value(t->desk->join, 0, t->snapshot, &value))
+	while (op && op->kind != TARGET_CREATE)
+		op = op->next;
+	if (!op || !join_value(t->desk->join, 0, t->snapshot, &value))
 		return;
 	if (!op->set)
 		op->set = cJSON_CreateObject();

@@ -3,6 +3,7 @@
 #include "oauth_assertion.h"
 #include "web.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +23,7 @@ static struct loop_timer *tick;
 static struct {
 	int status, expires_in;
 	const char *body, *headers;
-	char last[4096];
+	char last[4096], basic[256];
 } server;
 
 static void on_tick(void *arg)
@@ -31,12 +32,25 @@ static void on_tick(void *arg)
 	loop_timer_set(tick, 20);
 }
 
+static void take_basic(const struct web_request *r)
+{
+	static const char key[] = "Authorization: ";
+	const char *at = r->head.n ? memmem(r->head.p, r->head.n, key, sizeof(key) - 1) : NULL;
+
+	server.basic[0] = '\0';
+	if (!at)
+		return;
+	at += sizeof(key) - 1;
+	snprintf(server.basic, sizeof(server.basic), "%.*s", (int)strcspn(at, "\r"), at);
+}
+
 static void serve(void *arg, const struct web_request *r, struct web_reply *reply)
 {
 	char text[300];
 
 	(void)arg;
 	snprintf(server.last, sizeof(server.last), "%.*s", (int)r->body.n, r->body.p);
+	take_basic(r);
 	if (server.body) {
 		web_answer(reply, server.status, server.headers, server.body);
 		return;
@@ -79,7 +93,7 @@ struct got {
 	bool done;
 	int rc;
 	int64_t after_ms;
-	char bearer[64], why[256];
+	char bearer[64], base[64], why[256];
 };
 
 static void on_token(void *arg, const struct oauth_result *r)
@@ -90,6 +104,7 @@ static void on_token(void *arg, const struct oauth_result *r)
 	g->rc = r->rc;
 	g->after_ms = r->after_ms;
 	snprintf(g->bearer, sizeof(g->bearer), "%s", r->bearer ? r->bearer : "");
+	snprintf(g->base, sizeof(g->base), "%s", r->base ? r->base : "");
 	snprintf(g->why, sizeof(g->why), "%s", r->why ? r->why : "");
 }
 
@@ -253,6 +268,136 @@ static void a_static_token(void **state)
 	secret_free(token);
 }
 
+/* ---- other grants ---- */
+
+static const char *const at_home[] = {"127.0.0.1:1", ".vendor.example", NULL};
+
+static struct oauth_conf grant_of(enum oauth_method method)
+{
+	snprintf(token_url, sizeof(token_url), "http://127.0.0.1:%d/token", web.port);
+	return (struct oauth_conf){.method = method,
+				   .token_url = token_url,
+				   .client_id = "client",
+				   .username = "u@x",
+				   .audience = "https://login.example",
+				   .base_member = "instance_url",
+				   .base_hosts = at_home,
+				   .timeout_ms = 1000};
+}
+
+static struct oauth *made(const struct oauth_conf *conf)
+{
+	struct buf why = {0};
+	struct oauth *o = oauth_new(http, conf, &why);
+
+	assert_non_null(o);
+	buf_done(&why);
+	return o;
+}
+
+static void a_password_goes_with_its_suffix(void **state)
+{
+	struct oauth_conf conf = grant_of(OAUTH_PASSWORD);
+	struct secret *password = secret_new("pa&ss", 5), *suffix = secret_new("ToKen", 5);
+	struct oauth *o;
+
+	(void)state;
+	conf.password = password;
+	conf.suffix = suffix;
+	o = made(&conf);
+	assert_int_equal(ask(o).rc, 0);
+	assert_string_equal(server.last, "grant_type=password&username=u%40x&"
+					 "password=pa%26ssToKen&client_id=client");
+	oauth_free(o);
+	secret_free(password);
+	secret_free(suffix);
+}
+
+static void client_and_secret_in_a_header(void **state)
+{
+	struct oauth_conf conf = grant_of(OAUTH_CLIENT_SECRET);
+	struct secret *own = secret_new("s:1", 3);
+	struct oauth *o;
+
+	(void)state;
+	conf.secret = own;
+	conf.basic = true;
+	o = made(&conf);
+	assert_int_equal(ask(o).rc, 0);
+	assert_string_equal(server.last, "grant_type=client_credentials");
+	assert_string_equal(server.basic, "Basic Y2xpZW50OnMlM0Ex"); /* client:s%3A1 */
+	oauth_free(o);
+	secret_free(own);
+}
+
+/* The bearer goes where the answer says, if that is allowed; else there is no bearer. */
+static void the_api_is_where_the_answer_says(void **state)
+{
+	static const struct {
+		const char *url;
+		bool allowed;
+	} rows[] = {
+		{"https://eu7.vendor.example", true},
+		{"https://VENDOR.example", false},
+		{"http://eu7.vendor.example", false},
+		{"https://eu7.vendor.example:8443", false},
+		{"https://evil.example", false},
+		{"https://evilvendor.example", false},
+		{"https://x.vendor.example.evil", false},
+		{"http://127.0.0.1:1", true},
+		{"nonsense", false},
+	};
+	struct secret *own = secret_new("s", 1);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct oauth_conf conf = grant_of(OAUTH_CLIENT_SECRET);
+		struct oauth *o;
+		struct got g;
+		char body[300];
+
+		conf.secret = own;
+		o = made(&conf);
+		snprintf(body, sizeof(body), "{\"access_token\":\"t\",\"instance_url\":\"%s\"}",
+			 rows[i].url);
+		server.status = 200;
+		server.body = body;
+		g = ask(o);
+		assert_int_equal(g.rc, rows[i].allowed ? 0 : -EACCES);
+		assert_string_equal(g.base, rows[i].allowed ? rows[i].url : "");
+		if (!rows[i].allowed)
+			assert_non_null(strstr(g.why, "not allowed"));
+		oauth_free(o);
+	}
+	secret_free(own);
+}
+
+static void a_refusal_is_explained(void **state)
+{
+	static const struct oauth_hint hints[] = {{"invalid_grant", "audience", "say who"},
+						  {"invalid_grant", NULL, "say it right"},
+						  {NULL, NULL, NULL}};
+	struct oauth_conf conf = grant_of(OAUTH_CLIENT_SECRET);
+	struct secret *own = secret_new("s", 1);
+	struct oauth *o;
+
+	(void)state;
+	conf.secret = own;
+	conf.hints = hints;
+	server.status = 400;
+	server.body = "{\"error\":\"invalid_grant\","
+		      "\"error_description\":\"audience is <invalid>\"}";
+	o = made(&conf);
+	assert_string_equal(ask(o).why, "token server answered 400: invalid_grant (audience is "
+					"?invalid?); say who");
+	oauth_free(o);
+	server.body = "{\"error\":\"invalid_grant\"}";
+	o = made(&conf);
+	assert_string_equal(ask(o).why, "token server answered 400: invalid_grant; say it right");
+	oauth_free(o);
+	secret_free(own);
+}
+
 static void freed_while_fetching(void **state)
 {
 	struct oauth *o = with_secret();
@@ -318,7 +463,10 @@ static void assertion(void **state)
 	(void)state;
 	close(fd);
 	assert_non_null(a);
-	assert_int_equal(oauth_assertion_sign(a, "me", "https://t/x", 1780000000999, &jwt), 0);
+	assert_int_equal(
+		oauth_assertion_sign(
+			a, &(struct oauth_claims){"me", "me", "https://t/x", 1780000000999}, &jwt),
+		0);
 	dot1 = strchr(jwt.p, '.');
 	dot2 = strchr(dot1 + 1, '.');
 	unpad(jwt.p, (size_t)(dot1 - jwt.p), &head);
@@ -353,6 +501,57 @@ static void assertion(void **state)
 	secret_free(other);
 	buf_done(&why);
 	buf_done(&jwt);
+	buf_done(&sig);
+	buf_done(&claims);
+	buf_done(&head);
+}
+
+/* The assertion grant: RS256, no thumbprint, three minutes. */
+static void assertion_of_a_key(void **state)
+{
+	char path[] = "/tmp/dirpipe-test-XXXXXX";
+	struct secret *pem;
+	EVP_PKEY *key;
+	struct buf why = {0}, sig = {0}, claims = {0}, head = {0};
+	struct oauth_conf conf = grant_of(OAUTH_JWT);
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	char *jwt, *dot1, *dot2;
+	struct oauth *o;
+
+	(void)state;
+	close(mkstemp(path));
+	key = make_pair(path, &pem);
+	unlink(path);
+	conf.secret = pem;
+	o = made(&conf);
+	assert_int_equal(ask(o).rc, 0);
+	jwt = strstr(server.last, "&assertion=");
+	assert_ptr_equal(strstr(server.last, "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type"
+					     "%3Ajwt-bearer&assertion="),
+			 server.last);
+	assert_non_null(jwt);
+	jwt += strlen("&assertion=");
+	dot1 = strchr(jwt, '.');
+	dot2 = strchr(dot1 + 1, '.');
+	unpad(jwt, (size_t)(dot1 - jwt), &head);
+	unpad(dot1 + 1, (size_t)(dot2 - dot1 - 1), &claims);
+	unpad(dot2 + 1, strlen(dot2 + 1), &sig);
+	assert_string_equal(head.p, "{\"alg\":\"RS256\",\"typ\":\"JWT\"}");
+	assert_non_null(strstr(
+		claims.p, "{\"aud\":\"https://login.example\",\"iss\":\"client\",\"sub\":\"u@x\""));
+	assert_int_equal(EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, key), 1);
+	assert_int_equal(EVP_DigestVerify(ctx, (unsigned char *)sig.p, sig.n, (unsigned char *)jwt,
+					  (size_t)(dot2 - jwt)),
+			 1);
+	EVP_MD_CTX_free(ctx);
+	oauth_free(o);
+	conf.secret = secret = secret_new("no key", 6);
+	assert_null(oauth_new(http, &conf, &why));
+	assert_string_equal(why.p, "private_key: no key in PEM form");
+	secret_free(secret);
+	EVP_PKEY_free(key);
+	secret_free(pem);
+	buf_done(&why);
 	buf_done(&sig);
 	buf_done(&claims);
 	buf_done(&head);
@@ -393,7 +592,12 @@ int main(void)
 		TEST(trouble_is_not_refusal),
 		TEST(a_static_token),
 		TEST(freed_while_fetching),
+		TEST(a_password_goes_with_its_suffix),
+		TEST(client_and_secret_in_a_header),
+		TEST(the_api_is_where_the_answer_says),
+		TEST(a_refusal_is_explained),
 		cmocka_unit_test(assertion),
+		TEST(assertion_of_a_key),
 		cmocka_unit_test(origins),
 	};
 
