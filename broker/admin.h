@@ -81,6 +81,16 @@
  * pause {"target","why"?} -> {"changed":1}              no TASK until resume; what is in flight ends
  * resume {"target"} -> {"changed":1}                    also ends a pause that the target itself caused
  *
+ * plan_page {"target","at"?,"users"?:[USER],"most"?} ->
+ *   {"wire":1, "tasks":"base64 of a TASKS body: users of the target with all that a task of theirs would carry, permits none",
+ *    "held":[{"user":USER,"op","what","phase"}],  of these users
+ *    "next":[0,500] or null,  to be said as `at` for the next page    "total":1000}       all users of the realm
+ *   Reads alone; for `dirpipe plan` and `dirpipe reconcile`. users: these and no others.
+ * plan_guard {"target","more":7} -> {"holds":false,"in_scope":1000}     would the guard hold so many more?
+ * plan_claims {"target","claims":[["rid",USER],…]} -> {"refused":[0]}   places of those whose account is another user's
+ * user_find {"text","group"?:true} -> {"users":[{"user":USER,"dn":"…"}]}     at most 100000
+ *   whom a text means, whatever its case: a DN, the value of any attribute; with group: who is in that watched group
+ *
  * log {"most"?} -> {"lines":[{…}]}                      newest lines of the provisioning log, newest last */
 #ifndef DIRPIPE_ADMIN_H
 #define DIRPIPE_ADMIN_H

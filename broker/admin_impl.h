@@ -25,6 +25,24 @@ struct request {
 void request_done(struct request *r, cJSON *value);
 void request_failed(struct request *r, const char *code, const char *message);
 
+/* verbs.c: what verbs share. Where they give false they have answered. */
+const struct store_conf *request_names(const struct request *r);
+struct turn *request_turn(const struct request *r);
+struct store *request_store(const struct request *r);
+void request_unavailable(struct request *r);
+bool request_ready(struct request *r); /* is there an engine? */
+bool request_target(struct request *r, unsigned *ret);
+bool request_user(struct request *r, struct id *ret);
+bool request_most(struct request *r);
+/* Answers {"changed":1} when the page that is open now is on disk; rc < 0: not_found with that text. */
+void request_changed_one(struct request *r, int rc, const char *missing);
+
+/* verbs_plan.c */
+void plan_page(struct request *r);
+void plan_guard(struct request *r);
+void plan_claims(struct request *r);
+void plan_find(struct request *r);
+
 /* verbs.c: false: no such verb. Ends the request now or later. */
 bool verbs_call(struct request *r, const char *verb);
 

@@ -376,6 +376,14 @@ bool queue_walk(const struct queue *q, unsigned source, uint64_t *cursor, struct
 /* One user's row at one target, as it would be stored; -ENOENT. */
 int queue_peek(const struct queue *q, unsigned target, const struct id *user,
 	       struct queue_entry_row *ret) MUST_CHECK;
+/* What the guard knows of a user's destructive operations: start with *cursor = 0; false at the end. Texts are the engine's. */
+bool queue_held_next(const struct queue *q, unsigned target, const struct id *user,
+		     uint32_t *cursor, struct queue_held_row *ret);
+/* Would the guard hold so many more, wanted now and by themselves? */
+bool queue_guard_holds(const struct queue *q, unsigned target, uint64_t more);
+/* Whose account is it? -ENOENT: nobody claimed it. */
+int queue_rid_owner(const struct queue *q, unsigned target, struct slice rid,
+		    struct id *ret) MUST_CHECK;
 /* Asserts every invariant (tests; O(users)). */
 void queue_check(const struct queue *q);
 

@@ -160,6 +160,31 @@ struct wire_list held_permits(struct queue *q, const struct ref *r)
 	return list;
 }
 
+bool queue_held_next(const struct queue *q, unsigned target, const struct id *user,
+		     uint32_t *cursor, struct queue_held_row *ret)
+{
+	uint32_t u = user_find(q, user), i;
+	struct ref r;
+
+	if (u == NONE || !entry_find(q, target, u, &r))
+		return false;
+	/* the cursor is the last one's place, and one */
+	for (i = *cursor ? held_at(q, *cursor - 1)->next : held_first(q, &r);
+	     i != NONE && !held_of(held_at(q, i), &r); i = held_at(q, i)->next)
+		;
+	if (i == NONE)
+		return false;
+	const struct held *h = held_at(q, i);
+
+	*cursor = i + 1;
+	*ret = (struct queue_held_row){.id = *user,
+				       .op = slice_of(h->op),
+				       .what = slice_of(h->what),
+				       .phase = h->phase,
+				       .since_unix_ms = h->since_ms};
+	return true;
+}
+
 /* ---- guard fields ---- */
 
 void guard_put(struct queue *q, unsigned target, const char *field, struct slice text)
@@ -253,9 +278,9 @@ static void grant_count(struct queue *q, unsigned target, uint64_t n)
 
 /* ---- the judgement ---- */
 
-static bool too_many(const struct queue *q, const struct target *t, uint64_t held_lately)
+static bool too_many(const struct queue *q, const struct target *t, uint64_t lately)
 {
-	uint64_t n = t->wanted + held_lately + guard_granted(q, t);
+	uint64_t n = t->wanted + lately + guard_granted(q, t);
 	uint64_t most = (uint64_t)t->conf.guard_most, few = (uint64_t)t->conf.guard_count;
 
 	if (t->hold_all)
@@ -273,20 +298,31 @@ static void grant(struct queue *q, struct held *h)
 		entry_cause(q, &r, CAUSE_OTHER | CAUSE_LIVE);
 }
 
-static void judge(struct queue *q, unsigned target)
+/* What was held within the hour is wanted still: a massacre in small bites is one. */
+static uint64_t held_lately(const struct queue *q, unsigned target)
 {
-	struct target *t = q->targets[target];
-	uint64_t n = t->wanted, lately = 0;
-	bool hold;
+	uint64_t n = 0;
 
-	/* What was held within the hour is wanted still: a massacre in small bites is one. */
 	for (uint32_t i = 0; i < q->held.used; i++) {
 		const struct held *h = held_at(q, i);
 
-		lately += h->op && h->target == target && h->phase == QUEUE_HELD &&
-			  h->since_ms > q->now_ms - HOUR_MS;
+		n += h->op && h->target == target && h->phase == QUEUE_HELD &&
+		     h->since_ms > q->now_ms - HOUR_MS;
 	}
-	hold = too_many(q, t, lately);
+	return n;
+}
+
+bool queue_guard_holds(const struct queue *q, unsigned target, uint64_t more)
+{
+	return too_many(q, q->targets[target], held_lately(q, target) + more);
+}
+
+static void judge(struct queue *q, unsigned target)
+{
+	struct target *t = q->targets[target];
+	uint64_t n = t->wanted;
+	bool hold = too_many(q, t, held_lately(q, target));
+
 	for (uint32_t i = 0; i < q->held.used; i++) {
 		struct held *h = held_at(q, i);
 

@@ -1,6 +1,8 @@
 /* Remote ids, links, and who waits for the link of another user. */
 #include "queue_impl.h"
 
+#include <errno.h>
+
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,16 @@ bool rid_free(const struct queue *q, const struct ref *r, struct slice rid)
 	uint32_t owner = rids_get(&q->targets[r->target]->rids, rid_hash(q, rid));
 
 	return owner == NONE || owner == r->user;
+}
+
+int queue_rid_owner(const struct queue *q, unsigned target, struct slice rid, struct id *ret)
+{
+	uint32_t owner = rids_get(&q->targets[target]->rids, rid_hash(q, rid));
+
+	if (owner == NONE)
+		return -ENOENT;
+	*ret = user_at(q, owner)->id;
+	return 0;
 }
 
 bool rid_claim(struct queue *q, const struct ref *r, struct slice rid)

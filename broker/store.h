@@ -101,4 +101,21 @@ void store_held_json(struct store *s, const char *target, size_t most, store_tex
 void store_holds_json(struct store *s, const char *source, store_text_fn fn, void *arg);
 void store_log_json(struct store *s, size_t most, store_text_fn fn, void *arg);
 
+/* store_peek.c: what a task of each of these users at the target would carry, as the store has it now; nothing is taken away
+ * and nobody works on it. Rows are valid during the call, in the order of ids. */
+struct store_peek {
+	struct store_task task; /* source empty: no such user, or a broken record */
+	bool entry;		/* the target knows the user */
+	bool gone, in;
+	uint64_t version;
+	uint8_t state, verify; /* enum queue_state, queue_verify */
+};
+enum { STORE_PEEK_MOST = 1000 };
+typedef void (*store_peek_fn)(void *arg, bool ok, const struct store_peek *rows, size_t n);
+void store_peek(struct store *s, const char *target, const struct id *ids, size_t n,
+		store_peek_fn fn, void *arg);
+/* Users whose snapshot holds the text somewhere, in any case; at most `most`. */
+typedef void (*store_ids_fn)(void *arg, bool ok, const struct id *ids, size_t n);
+void store_find(struct store *s, struct slice text, size_t most, store_ids_fn fn, void *arg);
+
 #endif

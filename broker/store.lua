@@ -244,6 +244,33 @@ local function user(keys, argv)
 	return out
 end
 
+-- KEYS: users. ARGV: link field, applied field, entry field, prefix of users. What a task would carry of each, and its entry;
+-- nothing is taken away.
+local function peek(keys, argv)
+	local out = {}
+	for i, key in ipairs(keys) do
+		local got = redis.call('HMGET', key, 'u', 'd', 'r', argv[1], argv[2], argv[3])
+		local count, rids = rids_of(got[3], argv[1], argv[4])
+		out[i] = { got[1], got[2], got[4], got[5], count, rids, got[6] }
+	end
+	return out
+end
+
+-- KEYS: epoch. ARGV: cursor, count, prefix, text in lower case. Gives the next cursor, then the ids of users whose snapshot holds
+-- the text, whatever its case.
+local function find(keys, argv)
+	local prefix = argv[3] .. 'user:'
+	local got = redis.call('SCAN', argv[1], 'MATCH', prefix .. '*', 'COUNT', argv[2], 'TYPE', 'hash')
+	local out = { got[1] }
+	for _, key in ipairs(got[2]) do
+		local snapshot = redis.call('HGET', key, 'd')
+		if snapshot and string.find(string.lower(snapshot), argv[4], 1, true) then
+			out[#out + 1] = string.sub(key, #prefix + 1)
+		end
+	end
+	return out
+end
+
 -- While a library is loaded there is no pairs().
 redis.register_function('dirpipe_page_@ID@', page)
 redis.register_function('dirpipe_take_@ID@', take)
@@ -253,4 +280,6 @@ redis.register_function('dirpipe_settle_@ID@', settle)
 redis.register_function('dirpipe_quarantine_@ID@', quarantine)
 redis.register_function({ function_name = 'dirpipe_load_@ID@', callback = load, flags = { 'no-writes' } })
 redis.register_function({ function_name = 'dirpipe_known_@ID@', callback = known, flags = { 'no-writes' } })
+redis.register_function({ function_name = 'dirpipe_peek_@ID@', callback = peek, flags = { 'no-writes' } })
+redis.register_function({ function_name = 'dirpipe_find_@ID@', callback = find, flags = { 'no-writes' } })
 redis.register_function({ function_name = 'dirpipe_user_@ID@', callback = user, flags = { 'no-writes' } })

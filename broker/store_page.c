@@ -241,13 +241,13 @@ size_t store_page_dispatches(const struct queue_page *page)
 	return n;
 }
 
-static int one_task(struct store *s, const redisReply *reply, struct store_task *task)
+int store_page_task(struct store *s, const redisReply *reply, struct store_task *task)
 {
 	struct queue_user_row row = {0};
 	struct rows_link link = {0};
 	struct slice applied;
 
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 6 ||
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 6 ||
 	    reply->element[4]->type != REDIS_REPLY_INTEGER)
 		return -EBADMSG;
 	task->snapshot = store_text(reply->element[1]);
@@ -282,7 +282,7 @@ int store_page_tasks(struct store *s, const struct queue_page *page, const redis
 		if (page->effects[i].kind != QUEUE_DISPATCH)
 			continue;
 		tasks[n] = (struct store_task){.id = page->effects[i].user};
-		if (one_task(s, reply->element[n], &tasks[n]) < 0)
+		if (store_page_task(s, reply->element[n], &tasks[n]) < 0)
 			return -EBADMSG;
 		n++;
 	}

@@ -8,7 +8,8 @@
  *	store_args.c   words of commands
  *	store_holder.c who is active, and whether it still lives
  *	store_load.c   the realm's rows -> engine
- *	store_read.c   what WELCOME and people read */
+ *	store_read.c   what WELCOME and people read
+ *	store_peek.c   what a plan reads: tasks that nobody is given, and who a text means */
 #ifndef DIRPIPE_STORE_REDIS_H
 #define DIRPIPE_STORE_REDIS_H
 
@@ -124,6 +125,8 @@ size_t store_page_dispatches(const struct queue_page *page);
 /* tasks_n tasks that borrow from the reply, or -EBADMSG. A task whose user record is broken has an empty source. */
 int store_page_tasks(struct store *s, const struct queue_page *page, const redisReply *reply,
 		     struct store_task *tasks, size_t tasks_n) MUST_CHECK;
+/* One of them: what FETCH (or peek) answered. */
+int store_page_task(struct store *s, const redisReply *reply, struct store_task *task) MUST_CHECK;
 
 /* store_load.c: calls store_loaded or fails the store. */
 void store_load_begin(struct store *s, struct queue *q);

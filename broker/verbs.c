@@ -10,38 +10,38 @@ enum { STEP = 500 }; /* users that one page takes of a request for many */
 
 /* ---- what verbs share ---- */
 
-static const struct store_conf *names(const struct request *r)
+const struct store_conf *request_names(const struct request *r)
 {
 	return &session_conf(r->session)->turn.store;
 }
 
-static struct turn *turn(const struct request *r)
+struct turn *request_turn(const struct request *r)
 {
 	return session_turn(r->session);
 }
 
-static struct store *store(const struct request *r)
+struct store *request_store(const struct request *r)
 {
-	return turn_store(turn(r));
+	return turn_store(request_turn(r));
 }
 
-static void unavailable(struct request *r)
+void request_unavailable(struct request *r)
 {
-	const char *why = store_why(store(r));
+	const char *why = store_why(request_store(r));
 
 	request_failed(r, "unavailable", *why ? why : "the store is away");
 }
 
 /* False: answered. */
-static bool ready(struct request *r)
+bool request_ready(struct request *r)
 {
-	if (turn_queue(turn(r)))
+	if (turn_queue(request_turn(r)))
 		return true;
-	unavailable(r);
+	request_unavailable(r);
 	return false;
 }
 
-static bool get_target(struct request *r, unsigned *ret)
+bool request_target(struct request *r, unsigned *ret)
 {
 	const char *name = json_text(r->json, "target");
 	unsigned target;
@@ -50,8 +50,8 @@ static bool get_target(struct request *r, unsigned *ret)
 		request_failed(r, "bad_request", "target is missing");
 		return false;
 	}
-	target = queue_target_named(turn_queue(turn(r)), slice_of(name));
-	if (target >= names(r)->targets_n) {
+	target = queue_target_named(turn_queue(request_turn(r)), slice_of(name));
+	if (target >= request_names(r)->targets_n) {
 		request_failed(r, "not_found", "no such target");
 		return false;
 	}
@@ -59,7 +59,7 @@ static bool get_target(struct request *r, unsigned *ret)
 	return true;
 }
 
-static bool get_user(struct request *r, struct id *ret)
+bool request_user(struct request *r, struct id *ret)
 {
 	const char *text = json_text(r->json, "user");
 
@@ -72,16 +72,16 @@ static bool get_user(struct request *r, struct id *ret)
 /* One target, or all of them. */
 static bool get_targets(struct request *r)
 {
-	r->last = (unsigned)names(r)->targets_n;
+	r->last = (unsigned)request_names(r)->targets_n;
 	if (!cJSON_HasObjectItem(r->json, "target"))
 		return true;
-	if (!get_target(r, &r->target))
+	if (!request_target(r, &r->target))
 		return false;
 	r->last = r->target + 1;
 	return true;
 }
 
-static bool get_most(struct request *r)
+bool request_most(struct request *r)
 {
 	int64_t most = json_int(r->json, "most", ADMIN_MOST_DEFAULT);
 
@@ -113,14 +113,14 @@ static void written(void *arg, bool ok)
 		request_failed(r, "failed", "the page was lost before it was on disk: ask again");
 }
 
-static void changed_one(struct request *r, int rc, const char *missing)
+void request_changed_one(struct request *r, int rc, const char *missing)
 {
 	if (rc < 0) {
 		request_failed(r, "not_found", missing);
 		return;
 	}
 	r->changed = 1;
-	turn_then(turn(r), written, r);
+	turn_then(request_turn(r), written, r);
 }
 
 static cJSON *parsed(struct slice json)
@@ -139,7 +139,7 @@ static void queue(struct request *r)
 {
 	cJSON *result;
 
-	if (!ready(r))
+	if (!request_ready(r))
 		return;
 	result = session_queue(r->session, slice_of(json_text(r->json, "target")));
 	if (result)
@@ -158,15 +158,15 @@ static void user_read(void *arg, bool ok, struct slice json)
 	else if (ok && json.n == 0)
 		request_failed(r, "not_found", "no such user");
 	else
-		unavailable(r);
+		request_unavailable(r);
 }
 
 static void user_show(struct request *r)
 {
 	struct id id;
 
-	if (get_user(r, &id))
-		store_user_json(store(r), &id, user_read, r);
+	if (request_user(r, &id))
+		store_user_json(request_store(r), &id, user_read, r);
 }
 
 static void log_read(void *arg, bool ok, struct slice json)
@@ -176,7 +176,7 @@ static void log_read(void *arg, bool ok, struct slice json)
 
 	if (!ok || !lines) {
 		cJSON_Delete(lines);
-		unavailable(r);
+		request_unavailable(r);
 		return;
 	}
 	result = cJSON_CreateObject();
@@ -186,8 +186,8 @@ static void log_read(void *arg, bool ok, struct slice json)
 
 static void show_log(struct request *r)
 {
-	if (get_most(r))
-		store_log_json(store(r), r->most, log_read, r);
+	if (request_most(r))
+		store_log_json(request_store(r), r->most, log_read, r);
 }
 
 /* ---- lists: target by target ---- */
@@ -208,7 +208,7 @@ static void list_stuck(struct request *r, cJSON *row)
 		cJSON_Delete(row);
 		return;
 	}
-	cJSON_AddStringToObject(row, "target", names(r)->targets[r->target]);
+	cJSON_AddStringToObject(row, "target", request_names(r)->targets[r->target]);
 	while (stuck->child) {
 		cJSON *field = cJSON_DetachItemViaPointer(stuck, stuck->child);
 
@@ -240,7 +240,7 @@ static void stuck_read(void *arg, bool ok, struct slice json)
 
 	if (!ok || !rows) {
 		cJSON_Delete(rows);
-		unavailable(r);
+		request_unavailable(r);
 		return;
 	}
 	while (rows->child)
@@ -253,15 +253,15 @@ static void stuck_read(void *arg, bool ok, struct slice json)
 static void next_stuck(struct request *r)
 {
 	if (r->target < r->last)
-		store_stuck_json(store(r), names(r)->targets[r->target], r->kind, r->most + 1,
-				 stuck_read, r);
+		store_stuck_json(request_store(r), request_names(r)->targets[r->target], r->kind,
+				 r->most + 1, stuck_read, r);
 	else
 		list_end(r, "users");
 }
 
 static void list_kind(struct request *r, const char *kind)
 {
-	if (!ready(r) || !get_most(r) || !get_targets(r))
+	if (!request_ready(r) || !request_most(r) || !get_targets(r))
 		return;
 	r->kind = kind;
 	r->list = cJSON_CreateArray();
@@ -287,7 +287,7 @@ static void held_read(void *arg, bool ok, struct slice json)
 
 	if (!ok || !rows) {
 		cJSON_Delete(rows);
-		unavailable(r);
+		request_unavailable(r);
 		return;
 	}
 	while (rows->child) {
@@ -298,7 +298,7 @@ static void held_read(void *arg, bool ok, struct slice json)
 			cJSON_Delete(row);
 			continue;
 		}
-		cJSON_AddStringToObject(row, "target", names(r)->targets[r->target]);
+		cJSON_AddStringToObject(row, "target", request_names(r)->targets[r->target]);
 		cJSON_AddItemToArray(r->list, row);
 	}
 	cJSON_Delete(rows);
@@ -341,11 +341,11 @@ static void holds_read(void *arg, bool ok, struct slice json)
 
 	if (!ok || !fields) {
 		cJSON_Delete(fields);
-		unavailable(r);
+		request_unavailable(r);
 		return;
 	}
 	cJSON_ArrayForEach (field, fields)
-		list_hold(r, names(r)->sources[r->source], field);
+		list_hold(r, request_names(r)->sources[r->source], field);
 	cJSON_Delete(fields);
 	r->source++;
 	next_held(r);
@@ -354,16 +354,18 @@ static void holds_read(void *arg, bool ok, struct slice json)
 static void next_held(struct request *r)
 {
 	if (r->target < r->last)
-		store_held_json(store(r), names(r)->targets[r->target], r->most + 1, held_read, r);
-	else if (r->source < names(r)->sources_n)
-		store_holds_json(store(r), names(r)->sources[r->source], holds_read, r);
+		store_held_json(request_store(r), request_names(r)->targets[r->target], r->most + 1,
+				held_read, r);
+	else if (r->source < request_names(r)->sources_n)
+		store_holds_json(request_store(r), request_names(r)->sources[r->source], holds_read,
+				 r);
 	else
 		list_end(r, "held");
 }
 
 static void held_ls(struct request *r)
 {
-	if (!ready(r) || !get_most(r) || !get_targets(r))
+	if (!request_ready(r) || !request_most(r) || !get_targets(r))
 		return;
 	r->list = cJSON_CreateArray();
 	r->holds = cJSON_CreateArray();
@@ -388,7 +390,7 @@ static void next_dead(void *arg, bool ok)
 	size_t n = (size_t)cJSON_GetArraySize(r->list), end = r->at + STEP;
 	struct id id;
 
-	if (!ok || !turn_queue(turn(r))) {
+	if (!ok || !turn_queue(request_turn(r))) {
 		request_failed(r, "failed", "Redis went away: ask again");
 		return;
 	}
@@ -400,10 +402,11 @@ static void next_dead(void *arg, bool ok)
 		const char *user = json_text(cJSON_GetArrayItem(r->list, (int)r->at), "user");
 
 		if (user && id_parse(slice_of(user), &id) == 0 &&
-		    change(turn_queue(turn(r)), turn_page(turn(r)), r->target, &id) == 0)
+		    change(turn_queue(request_turn(r)), turn_page(request_turn(r)), r->target,
+			   &id) == 0)
 			r->changed++;
 	}
-	turn_then(turn(r), next_dead, r);
+	turn_then(request_turn(r), next_dead, r);
 }
 
 static void dead_read(void *arg, bool ok, struct slice json)
@@ -413,7 +416,7 @@ static void dead_read(void *arg, bool ok, struct slice json)
 
 	if (!ok || !rows) {
 		cJSON_Delete(rows);
-		unavailable(r);
+		request_unavailable(r);
 		return;
 	}
 	while (rows->child)
@@ -427,20 +430,22 @@ static void dead_change(struct request *r)
 {
 	struct id id;
 
-	if (!ready(r) || !get_target(r, &r->target))
+	if (!request_ready(r) || !request_target(r, &r->target))
 		return;
 	if (json_true(r->json, "all", false)) {
 		r->kind = "dead";
 		r->most = ADMIN_MOST;
 		r->list = cJSON_CreateArray();
-		store_stuck_json(store(r), names(r)->targets[r->target], r->kind, ADMIN_MOST,
-				 dead_read, r);
+		store_stuck_json(request_store(r), request_names(r)->targets[r->target], r->kind,
+				 ADMIN_MOST, dead_read, r);
 		return;
 	}
-	if (!get_user(r, &id))
+	if (!request_user(r, &id))
 		return;
-	changed_one(r, change_of(r)(turn_queue(turn(r)), turn_page(turn(r)), r->target, &id),
-		    "no such user there, or not dead");
+	request_changed_one(r,
+			    change_of(r)(turn_queue(request_turn(r)), turn_page(request_turn(r)),
+					 r->target, &id),
+			    "no such user there, or not dead");
 }
 
 static void next_resync(void *arg, bool ok)
@@ -449,40 +454,42 @@ static void next_resync(void *arg, bool ok)
 	struct id id;
 	size_t n = 0;
 
-	if (!ok || !turn_queue(turn(r))) {
+	if (!ok || !turn_queue(request_turn(r))) {
 		request_failed(r, "failed", "Redis went away: ask again");
 		return;
 	}
-	while (n < STEP && r->source < names(r)->sources_n) {
-		if (!queue_walk(turn_queue(turn(r)), r->source, &r->walk, &id)) {
+	while (n < STEP && r->source < request_names(r)->sources_n) {
+		if (!queue_walk(turn_queue(request_turn(r)), r->source, &r->walk, &id)) {
 			r->source++;
 			r->walk = 0;
 			continue;
 		}
 		n++;
-		if (queue_resync(turn_queue(turn(r)), turn_page(turn(r)), r->target, &id) == 0)
+		if (queue_resync(turn_queue(request_turn(r)), turn_page(request_turn(r)), r->target,
+				 &id) == 0)
 			r->changed++;
 	}
 	if (n == 0)
 		changed(r);
 	else
-		turn_then(turn(r), next_resync, r);
+		turn_then(request_turn(r), next_resync, r);
 }
 
 static void resync(struct request *r)
 {
 	struct id id;
 
-	if (!ready(r) || !get_target(r, &r->target))
+	if (!request_ready(r) || !request_target(r, &r->target))
 		return;
 	if (!cJSON_HasObjectItem(r->json, "user")) {
 		next_resync(r, true);
 		return;
 	}
-	if (get_user(r, &id))
-		changed_one(r,
-			    queue_resync(turn_queue(turn(r)), turn_page(turn(r)), r->target, &id),
-			    "no such user at that target");
+	if (request_user(r, &id))
+		request_changed_one(r,
+				    queue_resync(turn_queue(request_turn(r)),
+						 turn_page(request_turn(r)), r->target, &id),
+				    "no such user at that target");
 }
 
 static void set_pause(struct request *r)
@@ -490,12 +497,12 @@ static void set_pause(struct request *r)
 	bool paused = strcmp(json_text(r->json, "verb"), "pause") == 0;
 	const char *why = json_text(r->json, "why");
 
-	if (!ready(r) || !get_target(r, &r->target))
+	if (!request_ready(r) || !request_target(r, &r->target))
 		return;
-	changed_one(r,
-		    queue_set_pause(turn_queue(turn(r)), turn_page(turn(r)), r->target, paused,
-				    slice_of(why)),
-		    "no such target");
+	request_changed_one(r,
+			    queue_set_pause(turn_queue(request_turn(r)), turn_page(request_turn(r)),
+					    r->target, paused, slice_of(why)),
+			    "no such target");
 }
 
 static void confirm_hold(struct request *r)
@@ -504,7 +511,7 @@ static void confirm_hold(struct request *r)
 	const char *name = json_text(r->json, "name");
 	unsigned index;
 
-	if (!ready(r))
+	if (!request_ready(r))
 		return;
 	if (!source || !kind || !name ||
 	    (strcmp(kind, "group") != 0 && strcmp(kind, "source") != 0)) {
@@ -512,15 +519,15 @@ static void confirm_hold(struct request *r)
 			       "source, kind (group or source) and name are needed");
 		return;
 	}
-	index = queue_source_named(turn_queue(turn(r)), slice_of(source));
-	if (index >= names(r)->sources_n) {
+	index = queue_source_named(turn_queue(request_turn(r)), slice_of(source));
+	if (index >= request_names(r)->sources_n) {
 		request_failed(r, "not_found", "no such source");
 		return;
 	}
-	changed_one(r,
-		    queue_confirm(turn_queue(turn(r)), turn_page(turn(r)), index, kind[0] == 's',
-				  slice_of(name)),
-		    "nothing of that name is held");
+	request_changed_one(r,
+			    queue_confirm(turn_queue(request_turn(r)), turn_page(request_turn(r)),
+					  index, kind[0] == 's', slice_of(name)),
+			    "nothing of that name is held");
 }
 
 /* ---- the table ---- */
@@ -529,11 +536,23 @@ static const struct {
 	const char *verb;
 	void (*fn)(struct request *r);
 } verbs[] = {
-	{"status", status},	    {"queue", queue},	      {"user_show", user_show},
-	{"dead_ls", dead_ls},	    {"parked_ls", parked_ls}, {"dead_retry", dead_change},
-	{"dead_drop", dead_change}, {"held_ls", held_ls},     {"confirm_hold", confirm_hold},
-	{"resync", resync},	    {"pause", set_pause},     {"resume", set_pause},
+	{"status", status},
+	{"queue", queue},
+	{"user_show", user_show},
+	{"dead_ls", dead_ls},
+	{"parked_ls", parked_ls},
+	{"dead_retry", dead_change},
+	{"dead_drop", dead_change},
+	{"held_ls", held_ls},
+	{"confirm_hold", confirm_hold},
+	{"resync", resync},
+	{"pause", set_pause},
+	{"resume", set_pause},
 	{"log", show_log},
+	{"plan_page", plan_page},
+	{"plan_guard", plan_guard},
+	{"plan_claims", plan_claims},
+	{"user_find", plan_find},
 };
 
 bool verbs_call(struct request *r, const char *verb)

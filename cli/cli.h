@@ -22,6 +22,7 @@ int cli_queue(const struct cli *cli, int argc, char **argv);
 int cli_dead(const struct cli *cli, int argc, char **argv);
 int cli_parked(const struct cli *cli, int argc, char **argv);
 int cli_held(const struct cli *cli, int argc, char **argv);
+int cli_plan(const struct cli *cli, int argc, char **argv);
 int cli_sync(const struct cli *cli, int argc, char **argv);
 int cli_pause(const struct cli *cli, int argc, char **argv);
 int cli_resume(const struct cli *cli, int argc, char **argv);

@@ -24,6 +24,8 @@ static const struct {
 	{"parked", "ls [TARGET]", "who waits for something, and for what", cli_parked},
 	{"held", "ls [TARGET] | confirm SOURCE (group|source) NAME",
 	 "what the guard holds; a shrunken group is right", cli_held},
+	{"plan", "[--target T] [--user U] [--out FILE] [--format F] [--exit-code]",
+	 "what would be done, and nothing is done; --config NEW: by that file", cli_plan},
 	{"sync", "run TARGET [--user ID]", "read accounts again and make them right", cli_sync},
 	{"pause", "TARGET [WHY]", "give nobody of this target to a worker", cli_pause},
 	{"resume", "TARGET", "end a pause, the target's own too", cli_resume},

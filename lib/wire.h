@@ -13,7 +13,7 @@
 #include "buf.h"
 #include "id.h"
 
-enum { WIRE_VERSION = 1, WIRE_HEADER = 26, WIRE_MESSAGE_MAX = 64 << 20 };
+enum { WIRE_VERSION = 2, WIRE_HEADER = 26, WIRE_MESSAGE_MAX = 64 << 20 };
 
 /* Who the broker is now: fencing number and nonce (0, 0: not known yet). */
 struct wire_epoch {
@@ -55,9 +55,12 @@ struct wire_epoch {
 /* A lease's identity: dispatched by page `page` of epoch `epoch`, the index-th of it. */
 #define WIRE_LEASE(F) F(u64, epoch) F(u64, page) F(u32, index)
 
+/* Reason of a RETRY: what an approved plan said (TASK.expect) is not what would be done now. Nothing was written. */
+#define WIRE_CHANGED "changed_since_plan"
+
 /* One user to make right at the target. stamp_ms is the worker's own CLOCK_BOOTTIME as last heard when the page
  * was built; the worker's deadline is stamp_ms + lease_ms. link_* is what is known of the remote account
- * (memory: JSON of the driver's). `in` = 1 when the target's scope holds the user. */
+ * (memory: JSON of the driver's). `in` = 1 when the target's scope holds the user. expect: hash of an approved plan; exactly that is to be done, or nothing. */
 #define WIRE_TASK(F)                                                                               \
 	F(u64, lease_epoch)                                                                        \
 	F(u64, lease_page)                                                                         \
@@ -73,6 +76,7 @@ struct wire_epoch {
 	F(u8, verify)                                                                              \
 	F(u32, attempts)                                                                           \
 	F(fp, applied)                                                                             \
+	F(fp, expect)                                                                              \
 	F(name, rid)                                                                               \
 	F(u8, link_state)                                                                          \
 	F(u64, link_revision)                                                                      \

@@ -4,6 +4,7 @@
 #include "crash.h"
 #include "parcel.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,6 +118,7 @@ void exchange_expect(struct exchange *x, int more)
 
 void exchange_submit(struct exchange *x, struct exchange_job *job)
 {
+	assert(!x->conf.reads_only || job->op->kind == TARGET_FIND || job->op->kind == TARGET_READ);
 	job->requests = 0;
 	job->replayed = job->downgraded = job->repeated = job->split = false;
 	queue_last(x, job);

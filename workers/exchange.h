@@ -17,6 +17,7 @@ struct exchange_conf {
 	struct target *target;
 	const char *origin; /* oauth_origin of the configured URL: tokens go nowhere else */
 	int64_t timeout_ms;
+	bool reads_only; /* nothing but FIND and READ can ever be submitted: anything else is our own bug and ends the program */
 };
 
 struct exchange_outcome {

@@ -17,16 +17,27 @@ static const char usage_text[] =
 	"  -t, --test         test the configuration and end\n"
 	"      --check        test the connection to the target, a line a step, and end\n"
 	"      --list         print every account of the target, a line of JSON each, and end\n"
+	"      --plan         print what would be done, a line of JSON for each user, and end; "
+	"nothing is done.\n"
+	"                     It reads the target, and users from the broker (both as configured)\n"
+	"      --user ID      with --plan: this user alone; may be said again\n"
+	"      --socket PATH  with --plan: the broker's control socket\n"
 	"  -f, --foreground   stay in the foreground (it always does)\n"
 	"  -V, --version      print the version and end\n"
 	"  -h, --help         this text\n";
 
-enum mode { MODE_RUN, MODE_TEST, MODE_CHECK, MODE_LIST };
+enum mode { MODE_RUN, MODE_TEST, MODE_CHECK, MODE_LIST, MODE_PLAN };
+
+enum { USERS_MOST = 500 };
 
 struct program {
 	const char *path; /* of the configuration */
 	const char *instance;
 	char *target;
+	const char *socket; /* the broker's; NULL: as configured */
+	const char *users[USERS_MOST];
+	size_t users_n;
+	struct ask *ask;
 	enum mode mode;
 	struct loop *loop;
 	struct conf *conf;
@@ -45,10 +56,17 @@ static int usage(FILE *out, int code)
 static int parse(struct program *p, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'}, {"test", no_argument, NULL, 't'},
-		{"check", no_argument, NULL, 'k'},	  {"list", no_argument, NULL, 'l'},
-		{"foreground", no_argument, NULL, 'f'},	  {"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},	  {NULL, 0, NULL, 0},
+		{"config", required_argument, NULL, 'c'},
+		{"test", no_argument, NULL, 't'},
+		{"check", no_argument, NULL, 'k'},
+		{"list", no_argument, NULL, 'l'},
+		{"plan", no_argument, NULL, 'p'},
+		{"user", required_argument, NULL, 'u'},
+		{"socket", required_argument, NULL, 's'},
+		{"foreground", no_argument, NULL, 'f'},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	int c;
 
@@ -62,6 +80,12 @@ static int parse(struct program *p, int argc, char **argv)
 			p->mode = MODE_CHECK;
 		else if (c == 'l')
 			p->mode = MODE_LIST;
+		else if (c == 'p')
+			p->mode = MODE_PLAN;
+		else if (c == 's')
+			p->socket = optarg;
+		else if (c == 'u' && p->users_n < USERS_MOST)
+			p->users[p->users_n++] = optarg;
 		else if (c == 'h')
 			return usage(stdout, EXIT_OK_);
 		else if (c == 'V') {
@@ -163,6 +187,30 @@ static void on_listed(void *arg, const char *why)
 	loop_stop(p->loop);
 }
 
+static void print_line(void *arg, const cJSON *line)
+{
+	CLEANUP(buf_cleanup) struct buf text = {0};
+
+	(void)arg;
+	json_print(line, &text);
+	puts(text.p);
+}
+
+static void begin_plan(struct program *p)
+{
+	const struct conf_node *broker = conf_section(conf_root(p->conf), "broker");
+
+	p->ask = ask_new(p->loop, p->socket ? p->socket : conf_text(broker, "control"));
+	worker_reads_only(p->worker);
+	worker_plan(p->worker, &(struct plan_conf){.loop = p->loop,
+						   .ask = p->ask,
+						   .users = p->users,
+						   .users_n = p->users_n,
+						   .say = print_line,
+						   .ended = on_listed,
+						   .arg = p});
+}
+
 /* ---- the daemon ---- */
 
 static void on_ended(void *arg)
@@ -237,6 +285,9 @@ static int begin(struct program *p)
 	case MODE_LIST:
 		worker_list(p->worker, print_account, on_listed, p);
 		break;
+	case MODE_PLAN:
+		begin_plan(p);
+		break;
 	case MODE_RUN:
 		if (worker_start(p->worker, on_ended, p, &why) < 0) {
 			fprintf(stderr, "dirpipe-worker: %s\n", why.p ? why.p : "?");
@@ -262,6 +313,7 @@ static int run(struct program *p)
 		if (p->worker)
 			code = begin(p);
 		worker_free(p->worker);
+		ask_free(p->ask);
 		loop_free(p->loop);
 	}
 	if (errors.n)

@@ -101,7 +101,7 @@ size_t task_count(const struct task_desk *desk)
 	return HASH_COUNT(desk->tasks);
 }
 
-static void task_free(struct task *t)
+void task_drop(struct task *t)
 {
 	desk_remove(t->desk, t);
 	snapshot_free(t->snapshot);
@@ -134,7 +134,7 @@ static void task_free(struct task *t)
 void task_desk_done(struct task_desk *desk)
 {
 	while (desk->tasks)
-		task_free(desk->tasks);
+		task_drop(desk->tasks);
 	loop_timer_free(desk->tick);
 	desk->tick = NULL;
 }
@@ -214,6 +214,7 @@ int task_start(struct task_desk *desk, const struct wire_task *w, int64_t now_un
 	t->deadline_ms = w->stamp_ms + w->lease_ms;
 	t->verify = w->verify;
 	t->applied = w->applied;
+	t->expect = w->expect;
 	t->left = w->gone || !w->in;
 	target_plan_init(&t->plan);
 	take_lists(t, w);
@@ -398,6 +399,11 @@ static void log_end_of(const struct task *t, const struct wire_result *r)
 void task_finish(struct task *t, const struct task_end *end)
 {
 	CLEANUP(buf_cleanup) struct buf memory = {0}, detail = {0}, waits = {0};
+	struct task_end changed = {.verdict = VERDICT_RETRY, .reason = WIRE_CHANGED};
+
+	if (!fp_is_none(&t->expect) && !t->agreed && end->verdict == VERDICT_DONE)
+		end = &changed; /* what was approved is not to be done any more */
+
 	bool whole = end->verdict == VERDICT_DONE && t->wants_n == 0;
 
 	task_move(t, TASK_REPORTED);
@@ -433,7 +439,7 @@ void task_finish(struct task *t, const struct task_end *end)
 	log_end_of(t, &r);
 	CRASH_POINT("worker.before_result");
 	t->desk->report(t->desk->arg, &r);
-	task_free(t);
+	task_drop(t);
 }
 
 void task_done(struct task *t)

@@ -28,6 +28,25 @@ enum task_state {
 
 enum task_leave { TASK_LEAVE_DISABLE, TASK_LEAVE_DELETE, TASK_LEAVE_UNLINK };
 
+struct task_lease {
+	uint64_t epoch, page;
+	uint32_t index;
+};
+
+/* What would be done about a user, and by what it can be recognised. All of it is borrowed for the call. */
+struct task_shown {
+	struct task_lease lease;
+	const char *user;
+	const struct snapshot *snapshot;      /* NULL: the directory knows the user no more */
+	const char *rid;		      /* "": there is no account yet */
+	const struct target_account *account; /* as read just now; NULL: none */
+	const struct target_op *ops;	      /* in the order of doing */
+	const char *alone;		      /* without operations: "link", "unlink"; NULL */
+	struct wire_list needs;		      /* wire_op records: the permits that it takes */
+	struct fp
+		hash; /* of the user's version, the account as read and the operations: the same again, or something changed */
+};
+
 /* What all tasks of a process share. Borrowed parts outlive the desk's tasks. */
 struct task_desk {
 	struct loop *loop;
@@ -46,6 +65,9 @@ struct task_desk {
 	void *arg;
 	void (*note)(void *arg, const struct wire_note *note);
 	void (*report)(void *arg, const struct wire_result *result);
+	/* A desk that only plans: accounts are read, permits count as given, and what would be done is shown instead of done; the
+	 * task is over then. Who has nothing to be done, or meets an obstacle, is reported as ever. NULL: a desk that works. */
+	void (*show)(void *arg, const struct task_shown *shown);
 	/* The desk's own, by task_desk_init: */
 	struct task *tasks; /* hash by lease */
 	struct loop_timer *tick;
@@ -63,10 +85,6 @@ size_t task_count(const struct task_desk *desk);
 int task_start(struct task_desk *desk, const struct wire_task *t, int64_t now_unix_ms) MUST_CHECK;
 
 /* The broker's answer to a NOTE. Unknown leases and kinds that nobody waits for are ignored. */
-struct task_lease {
-	uint64_t epoch, page;
-	uint32_t index;
-};
 void task_noted(struct task_desk *desk, struct task_lease lease, uint8_t kind, bool ok,
 		struct slice reason);
 

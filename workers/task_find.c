@@ -104,6 +104,7 @@ static void claim(struct task *t, struct target_account *account)
 	free_cleanup(&t->rid);
 	t->rid = mem_dup(t->account.rid);
 	task_creating_over(t);
+	t->claimed = true;
 	t->came_as = t->link = t->account.enabled ? LINK_ACTIVE : LINK_DISABLED;
 	task_note(t, NOTE_CLAIM, task_plan);
 }
@@ -214,7 +215,7 @@ void task_find_from(struct task *t, size_t rule, bool alone)
 static void look_first(struct task *t)
 {
 	const char *field = join_rule(t->desk->join, 0)->remote;
-	bool sure = t->desk->create && t->came_as == LINK_NONE && !t->alone &&
+	bool sure = t->desk->create && t->came_as == LINK_NONE && !t->alone && !task_careful(t) &&
 		    t->desk->driver->refuses_second &&
 		    t->desk->driver->refuses_second(t->desk->target, field);
 

@@ -28,6 +28,9 @@ struct task {
 	int64_t now_unix_ms, started_ms, deadline_ms;
 	bool verify;
 	struct fp applied;
+	struct fp
+		expect; /* an approved plan's hash: this and nothing else may be done; none: whatever is right */
+	bool agreed; /* it is what will be done */
 
 	/* what is wanted */
 	struct snapshot *snapshot;
@@ -62,6 +65,7 @@ struct task {
 	enum task_note note;
 	int64_t note_sent_ms;
 	bool intent_noted, looked_again, gone_once;
+	bool claimed;		     /* this task found the account */
 	bool looked, looked_as_made; /* a FIND was sent; one by task_creating_key */
 	unsigned rereads;
 
@@ -90,6 +94,7 @@ struct task_end {
 };
 void task_finish(struct task *t, const struct task_end *end); /* t is gone after it */
 void task_done(struct task *t);				      /* DONE; t is gone */
+void task_drop(struct task *t);				      /* without a word; t is gone */
 /* Ends t by what the exchange said about an operation (no OK, GONE, EXISTS or STALE). */
 void task_fail(struct task *t, const struct exchange_outcome *o);
 
@@ -97,6 +102,13 @@ void task_fail(struct task *t, const struct exchange_outcome *o);
 void task_decide(struct task *t);
 void task_plan(struct task *t); /* with what is known of the account; create when there is none */
 void task_park_by_plan(struct task *t); /* t is gone after it */
+
+/* task_show.c */
+/* True: go on and do it. False: it was shown, or is not what was approved; t is gone. alone: what happens without any
+ * operation ("link", "unlink"), or NULL. */
+bool task_agree(struct task *t, const char *alone);
+/* Accounts are read before anything is planned: a plan is being made, or one is being kept to. */
+bool task_careful(const struct task *t);
 
 /* task_find.c */
 void task_create_begin(struct task *t,

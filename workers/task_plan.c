@@ -57,9 +57,18 @@ static bool make_document(struct task *t)
 
 /* ---- where to begin ---- */
 
+static void unlink_account(struct task *t)
+{
+	if (!task_agree(t, "unlink"))
+		return;
+	t->link = LINK_UNMANAGED;
+	task_remember_ms(t, "left_ms", t->now_unix_ms);
+	task_done(t);
+}
+
 static void decide_left(struct task *t)
 {
-	bool untouched = fp_is_none(&t->applied) || t->verify;
+	bool untouched = fp_is_none(&t->applied) || t->verify || task_careful(t);
 
 	if (t->link == LINK_CREATING && !t->snapshot) {
 		task_finish(t,
@@ -69,9 +78,7 @@ static void decide_left(struct task *t)
 	} else if (t->link == LINK_NONE || t->link == LINK_DELETED || !*t->rid) {
 		task_done(t);
 	} else if (t->desk->leave == TASK_LEAVE_UNLINK) {
-		t->link = LINK_UNMANAGED;
-		task_remember_ms(t, "left_ms", t->now_unix_ms);
-		task_done(t);
+		unlink_account(t);
 	} else if (untouched) {
 		task_read(t);
 	} else {
@@ -82,7 +89,7 @@ static void decide_left(struct task *t)
 static void decide_in(struct task *t)
 {
 	bool read = t->verify || fp_is_none(&t->applied) || !task_fields_known(t) ||
-		    t->link == LINK_UNMANAGED;
+		    t->link == LINK_UNMANAGED || task_careful(t);
 
 	if (!*t->rid || t->link == LINK_NONE || t->link == LINK_CREATING || t->link == LINK_DELETED)
 		task_create_begin(t, t->link == LINK_CREATING);
@@ -108,7 +115,7 @@ static void hold_disable(struct task *t)
 static bool waits_for_permit(const struct task *t)
 {
 	if (t->left || t->enabled || t->verify || t->link != LINK_ACTIVE || !*t->rid ||
-	    task_permitted(t, "disable", NULL))
+	    task_careful(t) || task_permitted(t, "disable", NULL))
 		return false;
 	struct fp enabled = fingerprint(t, true);
 
@@ -158,6 +165,15 @@ void task_decide(struct task *t)
 
 /* ---- the guard ---- */
 
+/* A plan shows what takes a permit as if it had it. */
+static bool permitted(struct task *t, const char *op, const char *what)
+{
+	if (task_permitted(t, op, what))
+		return true;
+	task_want(t, op, what);
+	return t->desk->show != NULL;
+}
+
 static size_t fields_set(const struct task *t)
 {
 	size_t n = 0;
@@ -185,10 +201,8 @@ static void guard_clear(struct task *t, struct target_op *op)
 	}
 	size_t n = (size_t)cJSON_GetArraySize(op->clear);
 
-	if (n >= CLEAR_MASS && n * 2 >= fields_set(t) && !task_permitted(t, "clear_mass", NULL)) {
-		task_want(t, "clear_mass", NULL);
+	if (n >= CLEAR_MASS && n * 2 >= fields_set(t) && !permitted(t, "clear_mass", NULL))
 		n = 0;
-	}
 	if (n == 0) {
 		cJSON_Delete(op->clear);
 		op->clear = NULL;
@@ -200,17 +214,13 @@ static bool guard(struct task *t, struct target_op *op)
 {
 	const char *permit = op->permit ? op->permit : op->kind == TARGET_DELETE ? "delete" : NULL;
 
-	if (permit && !task_permitted(t, permit, op->what)) {
-		task_want(t, permit, op->what);
+	if (permit && !permitted(t, permit, op->what))
 		return false;
-	}
 	if (op->kind != TARGET_UPDATE)
 		return true;
 	guard_clear(t, op);
-	if (op->enabled == TARGET_DISABLE && !task_permitted(t, "disable", NULL)) {
-		task_want(t, "disable", NULL);
+	if (op->enabled == TARGET_DISABLE && !permitted(t, "disable", NULL))
 		op->enabled = TARGET_KEEP;
-	}
 	return op->clear || (op->set && op->set->child) || op->enabled != TARGET_KEEP;
 }
 
@@ -307,5 +317,6 @@ void task_plan(struct task *t)
 		t->link = t->account.enabled ? LINK_ACTIVE : LINK_DISABLED;
 	guard_plan(t);
 	key_into_create(t);
-	task_apply_next(t);
+	if (task_agree(t, t->plan.first || !t->claimed ? NULL : "link"))
+		task_apply_next(t);
 }

@@ -37,6 +37,8 @@ struct worker {
 	struct task_desk desk;
 	struct session *session;
 	struct probe *probe; /* at work, or NULL */
+	struct plan_conf plan_conf;
+	struct plan *plan;
 	struct bus_keys keys;
 	struct loop_timer *timer; /* next try of the check; the drain's end */
 	int64_t try_ms;
@@ -257,6 +259,26 @@ static void make_desk(struct worker *w)
 	task_desk_init(&w->desk);
 }
 
+static void make_exchange(struct worker *w, bool reads_only)
+{
+	w->exchange = exchange_new(&(struct exchange_conf){
+		.loop = w->loop,
+		.http = w->http,
+		.oauth = w->oauth,
+		.driver = w->driver,
+		.target = w->target,
+		.origin = w->origin.p,
+		.timeout_ms = conf_int(conf_section(w->conf, "http"), "timeout"),
+		.reads_only = reads_only});
+}
+
+void worker_reads_only(struct worker *w)
+{
+	exchange_free(w->exchange);
+	make_exchange(w, true);
+	w->desk.exchange = w->exchange;
+}
+
 static void make_name(struct worker *w)
 {
 	char host[64] = "";
@@ -293,14 +315,7 @@ struct worker *worker_new(struct loop *loop, const struct conf *conf, const char
 		worker_free(w);
 		return NULL;
 	}
-	w->exchange = exchange_new(&(struct exchange_conf){
-		.loop = loop,
-		.http = w->http,
-		.oauth = w->oauth,
-		.driver = w->driver,
-		.target = w->target,
-		.origin = w->origin.p,
-		.timeout_ms = conf_int(conf_section(w->conf, "http"), "timeout")});
+	make_exchange(w, false);
 	make_desk(w);
 	w->timer = loop_timer_new(loop, NULL, NULL);
 	return w;
@@ -312,6 +327,7 @@ void worker_free(struct worker *w)
 		return;
 	if (w->desk.tick)
 		task_desk_done(&w->desk);
+	plan_free(w->plan);
 	session_free(w->session);
 	if (w->probe)
 		probe_cancel(w->probe);
@@ -572,4 +588,26 @@ void worker_check(struct worker *w, probe_say_fn say, probe_checked_fn done, voi
 void worker_list(struct worker *w, probe_account_fn take, probe_listed_fn done, void *arg)
 {
 	probe_list(w->exchange, w->driver, w->target, take, done, arg);
+}
+
+/* ---- a plan ---- */
+
+static void on_plan_checked(void *arg, unsigned failed)
+{
+	struct worker *w = arg;
+
+	w->probe = NULL;
+	if (failed)
+		w->plan_conf.ended(w->plan_conf.arg, w->trouble.p ? w->trouble.p : "no answer");
+	else
+		w->plan = plan_new(&w->plan_conf);
+}
+
+void worker_plan(struct worker *w, const struct plan_conf *conf)
+{
+	w->plan_conf = *conf;
+	w->plan_conf.desk = &w->desk;
+	w->plan_conf.target = w->target_name;
+	w->plan_conf.config = fingerprint(w, true);
+	w->probe = probe_check(w->exchange, w->driver, w->target, on_step, on_plan_checked, w);
 }

@@ -5,6 +5,7 @@
 
 #include "conf.h"
 #include "loop.h"
+#include "plan.h"
 #include "probe.h"
 
 struct worker;
@@ -13,6 +14,8 @@ struct worker;
  * every error stands in errors, a line each. */
 struct worker *worker_new(struct loop *loop, const struct conf *conf, const char *target,
 			  const char *instance, struct buf *errors) MUST_CHECK;
+/* From here on it can read the target and never write to it. Before anything is asked of it. */
+void worker_reads_only(struct worker *w);
 void worker_free(struct worker *w);
 
 /* Tests the connection until it works, then takes work. ended is called once after worker_stop. Negative with why: the
@@ -21,6 +24,9 @@ int worker_start(struct worker *w, loop_fn ended, void *arg, struct buf *why) MU
 /* No new work; what is at work ends or is left after WORKER_DRAIN_MS; then LEAVE. */
 enum { WORKER_DRAIN_MS = 8000 };
 void worker_stop(struct worker *w);
+
+/* For `--plan`: conf's desk, target and config are filled in here. Tests the connection first. */
+void worker_plan(struct worker *w, const struct plan_conf *conf);
 
 /* For `--check` and `--list`, before or without worker_start. */
 void worker_check(struct worker *w, probe_say_fn say, probe_checked_fn done, void *arg);

@@ -1,0 +1,72 @@
+/* What would be done, as something that can be shown to a person and recognised later. */
+#include "task_own.h"
+
+bool task_careful(const struct task *t)
+{
+	return t->desk->show || !fp_is_none(&t->expect);
+}
+
+static void add_json(struct buf *text, const char *name, const cJSON *value)
+{
+	buf_addf(text, "%s ", name);
+	if (value)
+		json_canonical(value, text);
+	buf_addc(text, '\n');
+}
+
+/* What an operation remembers is left out: times stand in it. */
+static void add_op(struct buf *text, const struct target_op *op)
+{
+	buf_addf(text, "op %d %s %s %d\n", op->kind, op->name, op->what ? op->what : "",
+		 op->enabled);
+	add_json(text, "set", op->set);
+	add_json(text, "clear", op->clear);
+	add_json(text, "body", op->body);
+}
+
+static struct fp hash(const struct task *t, const char *alone)
+{
+	CLEANUP(buf_cleanup) struct buf text = {0};
+
+	buf_addf(&text, "%s %llu %s\n%s\n", t->user_text, (unsigned long long)t->version,
+		 alone ? alone : "", t->rid);
+	if (t->has_account && t->account.revision)
+		buf_addf(&text, "revision %s\n", t->account.revision);
+	else
+		add_json(&text, "account", t->has_account ? t->account.json : NULL);
+	for (const struct target_op *op = t->plan.first; op; op = op->next)
+		add_op(&text, op);
+	return fp_of(buf_slice(&text));
+}
+
+static void show(struct task *t, const struct task_shown *shown)
+{
+	t->desk->show(t->desk->arg, shown);
+	task_drop(t);
+}
+
+bool task_agree(struct task *t, const char *alone)
+{
+	struct task_shown shown = {.lease = t->lease,
+				   .user = t->user_text,
+				   .snapshot = t->snapshot,
+				   .rid = t->rid,
+				   .account = t->has_account ? &t->account : NULL,
+				   .ops = t->plan.first,
+				   .alone = alone,
+				   .needs = wire_list_of(&t->wants, t->wants_n)};
+
+	if (!task_careful(t) || (!alone && !t->plan.first))
+		return true;
+	shown.hash = hash(t, alone);
+	if (t->desk->show) {
+		show(t, &shown);
+		return false;
+	}
+	if (fp_equal(&shown.hash, &t->expect)) {
+		t->agreed = true;
+		return true;
+	}
+	task_finish(t, &(struct task_end){.verdict = VERDICT_RETRY, .reason = WIRE_CHANGED});
+	return false;
+}
