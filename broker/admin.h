@@ -70,9 +70,21 @@
  * dead_drop {"target","user":USER} or {"target","all":true} -> {"changed":1,"more":false}
  *   dead -> clean: given up until a newer version comes.
  *
- * held_ls {"target"?,"most"?} ->
- *   {"held":[{"target":"m365","user":USER,"op":"disable","what":"","phase":"wanted"|"granted"|"held","since":TIME}],
- *    "holds":[{"source":"corp","kind":"group","name":"staff","was":100,"now":3,"since":TIME,"confirmed":false}], "more":false}
+ * held_ls {"target"?,"from"?,"most"?} ->                a part of the list (most: at most 500); the next one with from = next
+ *   {"held":[{"target":"m365","user":USER,"op":"disable","what":"","phase":"wanted"|"granted"|"held"|"rejected","since":TIME,
+ *             "source":"corp","dn":"…" (the last known),"gone":false,"in":true,"enabled":true (in the directory),
+ *             "cause":"group:NAME"|"moved"|"filter"|"excluded"|"config"|"" (why the target's scope does not hold the user)}],
+ *    "holds":[{"source":"corp","kind":"group","name":"staff","was":100,"now":3,"since":TIME,"confirmed":false}],  in the first part
+ *    "everything":["m365"] (targets that hold whatever is destructive since their store was emptied), "next":null|"…",
+ *    "more":false}
+ * held_judge {"target","approve":BOOL,"ops":[{"user":USER,"op","what"}]} or {"target","approve":BOOL,"all":true} ->
+ *   {"changed":1,"missing":0 (of ops: not held any more)}   at most 500 ops; all: also ends the hold of everything
+ *
+ * link_ls {"target","from"?,"most"?,"user"?:USER,"snapshot"?:true} ->    who is in scope or linked, in parts as held_ls
+ *   {"links":[{"user":USER,"source","version","gone","in","dn","enabled","cause","link":null|{"rid","state","revision","memory"},
+ *              "snapshot"?}], "next":null|"…"}
+ * link_add {"target","user":USER,"rid"} -> {"changed":1}    that account is the user's, whatever the rules say
+ * link_rm {"target","user":USER,"rejoin"?:true} -> {"changed":1}   unmanaged until linked again; rejoin: by the rules again
  *
  * confirm_hold {"source","kind":"group"|"source","name"} -> {"changed":1}
  *   a person's word that the shrunken group (or source) is right as it is.

@@ -15,7 +15,7 @@ struct request {
 	unsigned target, last; /* [target, last): still to be read */
 	unsigned source;
 	uint64_t walk;
-	size_t most, changed, at;
+	size_t most, changed, at, missing;
 	bool more;
 	const char *kind; /* dead or parked */
 	cJSON *list, *holds;
@@ -25,23 +25,34 @@ struct request {
 void request_done(struct request *r, cJSON *value);
 void request_failed(struct request *r, const char *code, const char *message);
 
-/* verbs.c: what verbs share. Where they give false they have answered. */
+/* What the files of verbs share (verbs.c). Those that return false have answered. */
 const struct store_conf *request_names(const struct request *r);
 struct turn *request_turn(const struct request *r);
 struct store *request_store(const struct request *r);
 void request_unavailable(struct request *r);
-bool request_ready(struct request *r); /* is there an engine? */
+bool request_ready(struct request *r);
 bool request_target(struct request *r, unsigned *ret);
+bool request_targets(struct request *r); /* one, or all: target and last */
 bool request_user(struct request *r, struct id *ret);
 bool request_most(struct request *r);
-/* Answers {"changed":1} when the page that is open now is on disk; rc < 0: not_found with that text. */
+void request_changed(struct request *r); /* answers with changed, missing and more */
+/* Answers when the page is on disk; rc < 0: not_found with that text. */
 void request_changed_one(struct request *r, int rc, const char *missing);
+cJSON *request_parsed(struct slice json);
+/* `from` of a list that is told in parts: "PLACE:NUMBER", as `next` gave it; none: from the beginning. */
+bool request_from(struct request *r, unsigned *ret_place);
+cJSON *request_next(unsigned place, uint64_t number);
 
 /* verbs_plan.c */
 void plan_page(struct request *r);
 void plan_guard(struct request *r);
 void plan_claims(struct request *r);
 void plan_find(struct request *r);
+/* verbs_held.c, verbs_link.c */
+void verbs_held_ls(struct request *r);
+void verbs_held_judge(struct request *r);
+void verbs_link_ls(struct request *r);
+void verbs_link_change(struct request *r);
 
 /* verbs.c: false: no such verb. Ends the request now or later. */
 bool verbs_call(struct request *r, const char *verb);

@@ -112,7 +112,13 @@ struct queue_lease {
 	int64_t deadline_unix_ms; /* the broker's, for a load by another process */
 };
 
-enum queue_held_phase { QUEUE_WANTED, QUEUE_GRANTED, QUEUE_HELD, QUEUE_HELD_PHASES };
+enum queue_held_phase {
+	QUEUE_WANTED,
+	QUEUE_GRANTED,
+	QUEUE_HELD,	/* waits for a person's word */
+	QUEUE_REJECTED, /* has it: no */
+	QUEUE_HELD_PHASES
+};
 struct queue_held_row {
 	struct id id;
 	struct slice op, what;
@@ -162,8 +168,10 @@ enum queue_effect_kind {
 	QUEUE_PUT_PAUSE, /* target, pause */
 	QUEUE_DEL_PAUSE,
 	QUEUE_PUT_ERROR, /* user, target, detail: the last error as JSON; empty detail removes it */
-	QUEUE_PUT_CONF,	 /* target, fp */
-	QUEUE_LOG,	 /* user, target, detail: one JSON line of the provisioning log */
+	QUEUE_PUT_CAUSE, /* user, target, detail: why the collector took the user out of that target's scope; empty detail
+			    removes it */
+	QUEUE_PUT_CONF,	   /* target, fp */
+	QUEUE_LOG,	   /* user, target, detail: one JSON line of the provisioning log */
 	QUEUE_PUT_SESSION, /* source, session, batch: with the cursor's hash */
 	QUEUE_PUT_CURSOR,  /* source, cookie, server, config */
 	QUEUE_EFFECT_KINDS
@@ -303,10 +311,24 @@ int queue_resync(struct queue *q, struct queue_page *page, unsigned target,
 		 const struct id *user) MUST_CHECK; /* due, VERIFY */
 int queue_set_pause(struct queue *q, struct queue_page *page, unsigned target, bool paused,
 		    struct slice why) MUST_CHECK;
-/* The operator's word for destructive operations: of one user, or (user NULL) of all, which also ends the general
- * hold after an emptied store. approve false: held until approved, permits taken back. -ENOENT: none is there. */
+/* The operator's word for destructive operations: one of one user, all of one user (op NULL), or (user NULL) all that stand
+ * there, which also ends the general hold after an emptied store. approve false: rejected, permits taken back; it counts no
+ * more towards what is too many, and is forgotten when a newer version does not want it. -ENOENT: none is there. */
 int queue_judge_held(struct queue *q, struct queue_page *page, unsigned target,
-		     const struct id *user, bool approve) MUST_CHECK;
+		     const struct id *user, const struct wire_op *op, bool approve) MUST_CHECK;
+/* The operator's word for a link. rid: the account that is the user's from now on, whatever the rules say, until another word
+ * comes (the worker reads it and makes it right); NULL rid: unmanaged until linked again, or, with rejoin, found by the rules
+ * again. was, revision: the link that the operator saw, as stored. The claim of `was` ends. */
+struct queue_link_word {
+	const char *rid;
+	bool rejoin;
+	struct slice was;
+	uint64_t revision;
+};
+/* 0; -ENOENT: no such user there, or (rid) out of scope; -EBUSY: a worker has it; -EAGAIN: the link is another one by now;
+ * -EEXIST: another user's account. */
+int queue_link(struct queue *q, struct queue_page *page, unsigned target, const struct id *user,
+	       const struct queue_link_word *word) MUST_CHECK;
 /* Our clock is over a minute off the store's or a directory's: nothing time-driven and destructive until it is not. */
 void queue_clock_off(struct queue *q, bool off);
 
@@ -373,6 +395,12 @@ uint64_t queue_foreign(const struct queue *q, unsigned source); /* ids refused: 
 bool queue_source_distrusted(const struct queue *q, unsigned source);
 /* Walks the users of a source, for WELCOME: start with *cursor = 0; false at the end. */
 bool queue_walk(const struct queue *q, unsigned source, uint64_t *cursor, struct id *ret_id);
+/* Walks what is wanted, granted, held or rejected at a target: start with *at = 0; false at the end. ret's slices are the
+ * engine's. */
+bool queue_held_walk(const struct queue *q, unsigned target, uint32_t *at,
+		     struct queue_held_row *ret);
+bool queue_holds_all(const struct queue *q,
+		     unsigned target); /* the general hold after an emptied store */
 /* One user's row at one target, as it would be stored; -ENOENT. */
 int queue_peek(const struct queue *q, unsigned target, const struct id *user,
 	       struct queue_entry_row *ret) MUST_CHECK;

@@ -1,9 +1,9 @@
 /* Destructive operations wait here, one by one, until they are few enough or a person says yes. */
 #include "queue_impl.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -392,29 +392,80 @@ int64_t guard_next(const struct queue *q, unsigned target)
 
 /* ---- a person's word ---- */
 
-int queue_judge_held(struct queue *q, struct queue_page *page, unsigned target,
-		     const struct id *user, bool approve)
+static bool judge_one(struct queue *q, struct held *h, bool approve)
+{
+	if (approve && h->phase != QUEUE_GRANTED)
+		grant(q, h);
+	else if (!approve && h->phase != QUEUE_REJECTED)
+		held_set(q, h, QUEUE_REJECTED);
+	return true;
+}
+
+static bool is_op(const struct held *h, const struct wire_op *op)
+{
+	return !op || (slice_is(op->op, h->op) && slice_is(op->what, h->what));
+}
+
+static bool judge_user(struct queue *q, const struct ref *r, const struct wire_op *op, bool approve)
+{
+	bool any = false;
+
+	for (uint32_t i = held_first(q, r); i != NONE; i = held_at(q, i)->next)
+		if (held_of(held_at(q, i), r) && is_op(held_at(q, i), op))
+			any = judge_one(q, held_at(q, i), approve);
+	return any;
+}
+
+static bool judge_all(struct queue *q, unsigned target, bool approve)
 {
 	struct target *t = q->targets[target];
 	bool any = false;
 
-	q->page = page;
-	if (approve && !user && t->hold_all) {
+	if (approve && t->hold_all) {
 		t->hold_all = false;
 		guard_del(q, target, "hold_all");
 		any = true;
 	}
-	for (uint32_t i = 0; i < q->held.used; i++) {
-		struct held *h = held_at(q, i);
+	for (uint32_t i = 0; i < q->held.used; i++)
+		if (held_at(q, i)->op && held_at(q, i)->target == target)
+			any = judge_one(q, held_at(q, i), approve);
+	return any;
+}
 
-		if (!h->op || h->target != target ||
-		    (user && !id_equal(&user_at(q, h->user)->id, user)))
+int queue_judge_held(struct queue *q, struct queue_page *page, unsigned target,
+		     const struct id *user, const struct wire_op *op, bool approve)
+{
+	struct ref r;
+	uint32_t i;
+
+	assert(q->page == page);
+	if (!user)
+		return judge_all(q, target, approve) ? 0 : -ENOENT;
+	i = user_find(q, user);
+	if (i == NONE || !entry_find(q, target, i, &r))
+		return -ENOENT;
+	return judge_user(q, &r, op, approve) ? 0 : -ENOENT;
+}
+
+bool queue_held_walk(const struct queue *q, unsigned target, uint32_t *at,
+		     struct queue_held_row *ret)
+{
+	while (*at < q->held.used) {
+		const struct held *h = held_at(q, (*at)++);
+
+		if (!h->op || h->target != target)
 			continue;
-		any = true;
-		if (approve && h->phase != QUEUE_GRANTED)
-			grant(q, h);
-		else if (!approve && h->phase != QUEUE_HELD)
-			held_set(q, h, QUEUE_HELD);
+		*ret = (struct queue_held_row){.id = user_at(q, h->user)->id,
+					       .op = slice_of(h->op),
+					       .what = slice_of(h->what),
+					       .phase = h->phase,
+					       .since_unix_ms = h->since_ms};
+		return true;
 	}
-	return any ? 0 : -ENOENT;
+	return false;
+}
+
+bool queue_holds_all(const struct queue *q, unsigned target)
+{
+	return q->targets[target]->hold_all;
 }

@@ -419,11 +419,13 @@ void entry_load_state(struct queue *q, const struct ref *r, uint8_t state, uint8
 struct link_news {
 	struct slice rid, memory;
 	uint8_t state;
+	struct slice was; /* without a lease: the link's rid until now */
 };
 uint64_t rid_hash(const struct queue *q, struct slice rid);
 /* Free, or this user's already: claimed (and PUT_RID); false: another user's. */
 bool rid_claim(struct queue *q, const struct ref *r, struct slice rid);
 bool rid_free(const struct queue *q, const struct ref *r, struct slice rid);
+void rid_release(struct queue *q, const struct ref *r, struct slice rid); /* if it is the user's */
 void link_change(struct queue *q, const struct ref *r, const struct link_news *news);
 /* Did the user's link change after that dispatch? True also when nobody can know any more. */
 bool link_changed_since(const struct queue *q, unsigned target, uint32_t user,
@@ -438,6 +440,7 @@ bool wait_begin(struct queue *q, const struct ref *r, struct slice waits,
 void wait_later(struct queue *q, const struct ref *r, struct slice waits); /* at a load */
 void wait_resolve(struct queue *q);					   /* after it */
 void ops_done(struct queue *q, unsigned target, struct slice ops);
+void name_freed(struct queue *q, unsigned target);
 void wakes_run(struct queue *q, unsigned target);
 int64_t wakes_next(const struct queue *q, unsigned target);
 void owed_take(struct queue *q, const struct ref *r, struct wire_list owed,

@@ -51,6 +51,17 @@ bool rid_claim(struct queue *q, const struct ref *r, struct slice rid)
 	return owner == r->user;
 }
 
+void rid_release(struct queue *q, const struct ref *r, struct slice rid)
+{
+	struct rids *rids = &q->targets[r->target]->rids;
+	uint64_t hash = rid_hash(q, rid);
+
+	if (rid.n == 0 || rids_get(rids, hash) != r->user)
+		return;
+	page_user_effect(q, QUEUE_DEL_RID, r)->rid = page_copy(q, rid);
+	rids_drop(rids, hash);
+}
+
 /* ---- links ---- */
 
 static void change_note(struct queue *q, const struct ref *r)
@@ -91,22 +102,30 @@ void queue_dispatched(struct queue *q, const struct queue_lease *lease, struct s
 	l->rid = slice_dup(rid);
 }
 
+static bool same_text(struct slice a, struct slice b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
 /* Another remote id takes the place of the link's (or none does): the old one is free. True: so it is. */
-static bool rid_replaced(struct queue *q, const struct ref *r, struct slice rid)
+static bool rid_replaced(struct queue *q, const struct ref *r, const struct link_news *news)
 {
 	struct lease *l = lease_of(q, r);
-	struct rids *rids = &q->targets[r->target]->rids;
-	char *old = l->rid;
+	struct slice rid = news->rid;
+	char *old = l ? l->rid : NULL;
 
+	if (!l) {
+		if (news->was.n == 0 || same_text(news->was, rid))
+			return false;
+		rid_release(q, r, news->was);
+		return true;
+	}
 	if (!old && rid.n > 0)
 		l->rid = slice_dup(rid);
 	if (!old || slice_is(rid, old))
 		return false;
 	l->rid = rid.n > 0 ? slice_dup(rid) : NULL;
-	if (rids_get(rids, rid_hash(q, slice_of(old))) == r->user) {
-		page_user_effect(q, QUEUE_DEL_RID, r)->rid = page_copy(q, slice_of(old));
-		rids_drop(rids, rid_hash(q, slice_of(old)));
-	}
+	rid_release(q, r, slice_of(old));
 	free(old);
 	return true;
 }
@@ -119,7 +138,7 @@ static bool is_referable(const struct entry *e)
 
 void link_change(struct queue *q, const struct ref *r, const struct link_news *news)
 {
-	bool was = is_referable(r->e), replaced = rid_replaced(q, r, news->rid);
+	bool was = is_referable(r->e), replaced = rid_replaced(q, r, news);
 	struct queue_effect *f = page_user_effect(q, QUEUE_PUT_LINK, r);
 
 	r->e->link_revision++;
@@ -393,6 +412,11 @@ static void changed(struct queue *q, struct wake *wake)
 {
 	wake->changed = true;
 	wake->page = q->page->number;
+}
+
+void name_freed(struct queue *q, unsigned target)
+{
+	changed(q, &q->targets[target]->name_wake);
 }
 
 void ops_done(struct queue *q, unsigned target, struct slice ops)

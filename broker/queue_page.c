@@ -137,6 +137,7 @@ static unsigned place(enum queue_effect_kind kind)
 	case QUEUE_PUT_RID:
 	case QUEUE_DEL_RID:
 	case QUEUE_PUT_ERROR:
+	case QUEUE_PUT_CAUSE:
 	case QUEUE_LOG:
 		return 1;
 	case QUEUE_DISPATCH:

@@ -67,6 +67,7 @@ struct published {
 	unsigned source;
 	bool changed, distrusted;
 	unsigned lane; /* CAUSE_LIVE or 0 */
+	struct wire_list out;
 	uint64_t in[TARGETS_MAX / 64];
 };
 
@@ -99,6 +100,16 @@ static void user_put(struct queue *q, uint32_t i, const struct wire_user *w,
 	};
 }
 
+static struct slice cause_at(const struct queue *q, unsigned target, struct wire_list out)
+{
+	struct wire_out record;
+
+	while (wire_next_out(&out, &record))
+		if (slice_is(record.target, q->targets[target]->name))
+			return record.cause;
+	return (struct slice){0};
+}
+
 /* The user at one target: due wherever it is not clean at the stored version. */
 static void publish_at(struct queue *q, uint32_t user, unsigned target, const struct published *p)
 {
@@ -118,6 +129,9 @@ static void publish_at(struct queue *q, uint32_t user, unsigned target, const st
 	if (moved) {
 		t->counts.in_scope += in ? 1 : (uint64_t)-1;
 		r.e->in = in;
+		if (!in)
+			page_user_effect(q, QUEUE_PUT_CAUSE, &r)->detail =
+				page_copy(q, cause_at(q, target, p->out));
 	}
 	if (!in && !r.e->touched && r.e->link_state == LINK_NONE) {
 		/* Nobody ever told the target of it. */
@@ -188,6 +202,7 @@ static void publish_user(struct queue *q, const struct wire_user *w, struct publ
 		user_put(q, i, w, change);
 		refs_set(q, i, w->refs);
 	}
+	p->out = w->out;
 	memset(p->in, 0, sizeof(p->in));
 	while (!w->gone && wire_next_name(&in, &name)) {
 		unsigned target = queue_target_named(q, name.text);

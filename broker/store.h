@@ -91,12 +91,21 @@ typedef void (*store_cursor_fn)(void *arg, bool ok, struct slice cookie, struct 
 				struct fp config);
 void store_cursor(struct store *s, const char *source, store_cursor_fn fn, void *arg);
 /* As JSON text: everything of one user (admin.h user_show; empty when there is none), a target's stuck users of a kind
- * (parked, dead) [{"user","stuck":{…}}], its held operations [{"user","op","what","phase","since"}], the log's newest lines. */
+ * (parked, dead) [{"user","stuck":{…}}], the log's newest lines. */
 typedef void (*store_text_fn)(void *arg, bool ok, struct slice json);
 void store_user_json(struct store *s, const struct id *id, store_text_fn fn, void *arg);
 void store_stuck_json(struct store *s, const char *target, const char *kind, size_t most,
 		      store_text_fn fn, void *arg); /* kind is borrowed until then */
-void store_held_json(struct store *s, const char *target, size_t most, store_text_fn fn, void *arg);
+/* What people are told of these users at one target, in the order of ids; a user whose record is missing or broken is null:
+ * [{"user","source","version","gone","in" (its scope holds the user),"dn","enabled" (in the directory),"cause" (why its scope
+ * does not),"link" (null, or as in user_show)}], with "snapshot" when it is asked for. */
+struct store_people {
+	const struct id *ids; /* borrowed during the call alone */
+	size_t n;
+	const char *target;
+	bool snapshot;
+};
+void store_people_json(struct store *s, const struct store_people *of, store_text_fn fn, void *arg);
 /* Holds of a source (group or source shrank): {field: text} as the engine wrote them. */
 void store_holds_json(struct store *s, const char *source, store_text_fn fn, void *arg);
 void store_log_json(struct store *s, size_t most, store_text_fn fn, void *arg);

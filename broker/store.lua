@@ -235,6 +235,15 @@ local function known(keys)
 	return out
 end
 
+-- KEYS: users. ARGV: fields. Gives these of each.
+local function people(keys, argv)
+	local out = {}
+	for i, key in ipairs(keys) do
+		out[i] = redis.call('HMGET', key, unpack(argv))
+	end
+	return out
+end
+
 -- KEYS: the user, then per target its stuck and flight. ARGV: the 16 bytes of the id.
 local function user(keys, argv)
 	local out = { redis.call('HGETALL', keys[1]) }
@@ -282,4 +291,5 @@ redis.register_function({ function_name = 'dirpipe_load_@ID@', callback = load, 
 redis.register_function({ function_name = 'dirpipe_known_@ID@', callback = known, flags = { 'no-writes' } })
 redis.register_function({ function_name = 'dirpipe_peek_@ID@', callback = peek, flags = { 'no-writes' } })
 redis.register_function({ function_name = 'dirpipe_find_@ID@', callback = find, flags = { 'no-writes' } })
+redis.register_function({ function_name = 'dirpipe_people_@ID@', callback = people, flags = { 'no-writes' } })
 redis.register_function({ function_name = 'dirpipe_user_@ID@', callback = user, flags = { 'no-writes' } })

@@ -17,7 +17,8 @@ enum fold_value {
 	FOLD_GROUPS,
 	FOLD_LINK,
 	FOLD_APPLIED,
-	FOLD_ERROR
+	FOLD_ERROR,
+	FOLD_CAUSE
 };
 
 /* A member of an index: key is its name. A field of a user: key is NULL. */
@@ -132,7 +133,9 @@ static void put_user(struct fold *f, const struct queue_effect *e)
 	bool before = e->row.version > 1; /* else there is nothing to remove */
 
 	say_field(f, e, "u", FOLD_USER, true);
-	say_field(f, e, "d", FOLD_SNAPSHOT, true);
+	/* Of who is gone stays what was last known: who it was, and where. */
+	if (!e->row.gone || !before)
+		say_field(f, e, "d", FOLD_SNAPSHOT, true);
 	if (e->row.refs.count > 0 || before)
 		say_field(f, e, "r", FOLD_REFS, e->row.refs.count > 0);
 	if (e->row.groups.n > 0 || before)
@@ -168,6 +171,9 @@ static void take(struct fold *f, const struct queue_effect *e)
 		break;
 	case QUEUE_PUT_ERROR:
 		say_field(f, e, t->error, FOLD_ERROR, e->detail.n > 0);
+		break;
+	case QUEUE_PUT_CAUSE:
+		say_field(f, e, t->cause, FOLD_CAUSE, e->detail.n > 0);
 		break;
 	default:
 		break; /* stands beside the users */
@@ -241,6 +247,7 @@ static void value(struct store_args *a, const struct fold_word *w)
 		rows_put_fp(&a->bytes, &e->fp);
 		break;
 	case FOLD_ERROR:
+	case FOLD_CAUSE:
 		args_slice(a, e->detail);
 		return;
 	}

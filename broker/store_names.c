@@ -55,6 +55,7 @@ static void name_target(struct store *s, struct store_target *t, const char *nam
 		.link = field("l:", name),
 		.applied = field("f:", name),
 		.error = field("e:", name),
+		.cause = field("c:", name),
 	};
 	struct buf waiters = {0};
 
@@ -91,7 +92,7 @@ void store_names_free(struct store *s)
 		struct store_target *t = &s->targets[i];
 		char *all[] = {t->live,	 t->bulk,  t->retry,   t->cal,	 t->flight, t->stuck,
 			       t->held,	 t->guard, t->rid,     t->pause, t->conf,   t->waiters,
-			       t->entry, t->link,  t->applied, t->error};
+			       t->entry, t->link,  t->applied, t->error, t->cause};
 
 		for (size_t k = 0; k < sizeof(all) / sizeof(all[0]); k++)
 			free(all[k]);

@@ -1,5 +1,4 @@
-#include "clock.h"
-#include "json.h"
+#include "store_json.h"
 #include "store_redis.h"
 
 #include <inttypes.h>
@@ -154,67 +153,6 @@ void store_cursor(struct store *s, const char *source, store_cursor_fn fn, void 
 
 /* ---- JSON for people ---- */
 
-static void add_text(cJSON *to, const char *name, struct slice text)
-{
-	char *owned;
-
-	if (!utf8_valid(text))
-		text = SLICE("(not UTF-8)");
-	owned = slice_dup(text);
-	cJSON_AddStringToObject(to, name, owned);
-	free(owned);
-}
-
-static void add_time(cJSON *to, const char *name, int64_t unix_ms)
-{
-	char text[CLOCK_RFC3339];
-
-	if (unix_ms == 0) {
-		cJSON_AddNullToObject(to, name);
-		return;
-	}
-	clock_rfc3339(unix_ms, text);
-	cJSON_AddStringToObject(to, name, text);
-}
-
-static void add_hex(cJSON *to, const char *name, const uint8_t *bytes, size_t n)
-{
-	struct buf hex = {0};
-	char *text;
-
-	for (size_t i = 0; i < n; i++)
-		buf_addf(&hex, "%02x", bytes[i]);
-	text = buf_steal(&hex);
-	cJSON_AddStringToObject(to, name, text);
-	free(text);
-}
-
-static void add_number(cJSON *to, const char *name, uint64_t value)
-{
-	cJSON_AddNumberToObject(to, name, (double)value);
-}
-
-static void add_id(cJSON *to, const char *name, const struct id *id)
-{
-	char text[ID_TEXT];
-
-	id_format(id, text);
-	cJSON_AddStringToObject(to, name, text);
-}
-
-/* JSON that the engine, a collector or a driver made; text when it is none, null when absent. */
-static void add_json(cJSON *to, const char *name, struct slice text)
-{
-	cJSON *value = text.n > 0 ? json_parse(text, NULL) : NULL;
-
-	if (text.n == 0)
-		cJSON_AddNullToObject(to, name);
-	else if (value)
-		cJSON_AddItemToObject(to, name, value);
-	else
-		add_text(to, name, text);
-}
-
 static void answer(struct read *r, cJSON *value)
 {
 	if (value)
@@ -240,30 +178,14 @@ static void add_entry(cJSON *to, const struct queue_entry_row *e)
 	cJSON_AddStringToObject(to, "state", queue_state_name((enum queue_state)e->state));
 	cJSON_AddStringToObject(to, "lane", lanes[e->lane]);
 	cJSON_AddBoolToObject(to, "in", e->in);
-	add_number(to, "want", e->want);
-	add_number(to, "attempts", e->attempts);
+	store_add_number(to, "want", e->want);
+	store_add_number(to, "attempts", e->attempts);
 	cJSON_AddStringToObject(to, "verify", verifies[e->verify]);
-	add_time(to, "since", e->since_unix_ms);
-	add_time(to, "due", e->due_unix_ms);
-	add_time(to, "failing_since", e->failing_unix_ms);
-	add_time(to, "verify_at", e->verify_unix_ms);
-	add_time(to, "look_again", e->look_again_unix_ms);
-}
-
-static void add_link(cJSON *to, struct slice record)
-{
-	struct rows_link link;
-	cJSON *object;
-
-	if (rows_get_link(record, &link) < 0) {
-		cJSON_AddNullToObject(to, "link");
-		return;
-	}
-	object = cJSON_AddObjectToObject(to, "link");
-	add_text(object, "rid", link.rid);
-	cJSON_AddStringToObject(object, "state", link_state_name(link.state));
-	add_number(object, "revision", link.revision);
-	add_json(object, "memory", link.memory);
+	store_add_time(to, "since", e->since_unix_ms);
+	store_add_time(to, "due", e->due_unix_ms);
+	store_add_time(to, "failing_since", e->failing_unix_ms);
+	store_add_time(to, "verify_at", e->verify_unix_ms);
+	store_add_time(to, "look_again", e->look_again_unix_ms);
 }
 
 static void add_lease(cJSON *to, struct slice record)
@@ -277,13 +199,13 @@ static void add_lease(cJSON *to, struct slice record)
 		return;
 	}
 	object = cJSON_AddObjectToObject(to, "lease");
-	add_number(object, "epoch", lease.epoch);
-	add_number(object, "page", lease.page);
-	add_number(object, "index", lease.index);
+	store_add_number(object, "epoch", lease.epoch);
+	store_add_number(object, "page", lease.page);
+	store_add_number(object, "index", lease.index);
 	snprintf(worker, sizeof(worker), "%016" PRIx64, lease.worker);
 	cJSON_AddStringToObject(object, "worker", worker);
-	add_number(object, "version", lease.version);
-	add_time(object, "deadline", lease.deadline_unix_ms);
+	store_add_number(object, "version", lease.version);
+	store_add_time(object, "deadline", lease.deadline_unix_ms);
 }
 
 static void add_target(cJSON *targets, const struct store_target *t, const redisReply *hash,
@@ -297,13 +219,13 @@ static void add_target(cJSON *targets, const struct store_target *t, const redis
 		return;
 	to = cJSON_AddObjectToObject(targets, t->name);
 	add_entry(to, &entry);
-	add_link(to, field_of(hash, t->link));
+	store_add_link(to, field_of(hash, t->link));
 	if (rows_get_fp(field_of(hash, t->applied), &applied) == 0)
-		add_hex(to, "applied", applied.b, sizeof(applied.b));
+		store_add_hex(to, "applied", applied.b, sizeof(applied.b));
 	else
 		cJSON_AddStringToObject(to, "applied", "");
-	add_json(to, "error", field_of(hash, t->error));
-	add_json(to, "stuck", stuck);
+	store_add_json(to, "error", field_of(hash, t->error));
+	store_add_json(to, "stuck", stuck);
 	add_lease(to, lease);
 }
 
@@ -314,11 +236,11 @@ static void add_user(cJSON *to, const struct id *id, const struct queue_user_row
 	struct wire_ref ref;
 	cJSON *list, *object;
 
-	add_id(to, "id", id);
-	add_text(to, "source", row->source);
-	add_number(to, "version", row->version);
+	store_add_id(to, "id", id);
+	store_add_text(to, "source", row->source);
+	store_add_number(to, "version", row->version);
 	cJSON_AddBoolToObject(to, "gone", row->gone);
-	add_hex(to, "fingerprint", row->fingerprint.b, sizeof(row->fingerprint.b));
+	store_add_hex(to, "fingerprint", row->fingerprint.b, sizeof(row->fingerprint.b));
 	list = cJSON_AddArrayToObject(to, "in");
 	while (wire_next_name(&in, &name)) {
 		char *text = slice_dup(name.text);
@@ -330,7 +252,7 @@ static void add_user(cJSON *to, const struct id *id, const struct queue_user_row
 	while (wire_next_ref(&refs, &ref)) {
 		char *text = slice_dup(ref.name);
 
-		add_id(object, text, &ref.id);
+		store_add_id(object, text, &ref.id);
 		free(text);
 	}
 }
@@ -360,7 +282,7 @@ static void user_read(void *arg, enum redis_class class, const redisReply *reply
 		row.refs = (struct wire_list){0};
 	user = cJSON_CreateObject();
 	add_user(user, &r->ids[0], &row);
-	add_json(user, "snapshot", field_of(hash, "d"));
+	store_add_json(user, "snapshot", field_of(hash, "d"));
 	targets = cJSON_AddObjectToObject(user, "targets");
 	for (size_t i = 0; i < s->conf.targets_n && 2 + 2 * i < reply->elements; i++)
 		add_target(targets, &s->targets[i], hash, store_text(reply->element[1 + 2 * i]),
@@ -404,25 +326,8 @@ static cJSON *stuck_row(struct slice name, struct slice value)
 		return NULL;
 	memcpy(id.b, name.p, sizeof(id.b));
 	row = cJSON_CreateObject();
-	add_id(row, "user", &id);
-	add_json(row, "stuck", value);
-	return row;
-}
-
-static cJSON *held_row(struct slice name, struct slice value)
-{
-	static const char *const phases[QUEUE_HELD_PHASES] = {"wanted", "granted", "held"};
-	struct queue_held_row held;
-	cJSON *row;
-
-	if (rows_get_held(name, value, &held) < 0)
-		return NULL;
-	row = cJSON_CreateObject();
-	add_id(row, "user", &held.id);
-	add_text(row, "op", held.op);
-	add_text(row, "what", held.what);
-	cJSON_AddStringToObject(row, "phase", phases[held.phase]);
-	add_time(row, "since", held.since_unix_ms);
+	store_add_id(row, "user", &id);
+	store_add_json(row, "stuck", value);
 	return row;
 }
 
@@ -500,14 +405,6 @@ void store_stuck_json(struct store *s, const char *target, const char *kind, siz
 	list_hash(r, target_named(s, target)->stuck, most, stuck_row);
 }
 
-void store_held_json(struct store *s, const char *target, size_t most, store_text_fn fn, void *arg)
-{
-	struct read *r = read_new(s, arg);
-
-	r->text = fn;
-	list_hash(r, target_named(s, target)->held, most, held_row);
-}
-
 static void holds_read(void *arg, enum redis_class class, const redisReply *reply)
 {
 	struct read *r = arg;
@@ -525,7 +422,7 @@ static void holds_read(void *arg, enum redis_class class, const redisReply *repl
 		if (name.n < 2 || memcmp(name.p, "s:", 2) != 0 || !utf8_valid(name))
 			continue;
 		text = slice_dup((struct slice){name.p + 2, name.n - 2});
-		add_text(holds, text, store_text(reply->element[i + 1]));
+		store_add_text(holds, text, store_text(reply->element[i + 1]));
 		free(text);
 	}
 	answer(r, holds);

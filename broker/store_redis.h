@@ -27,7 +27,7 @@ struct store_target {
 	const char *name;
 	char *live, *bulk, *retry, *cal, *flight, *stuck, *held, *guard, *rid, *pause, *conf,
 		*waiters;
-	char *entry, *link, *applied, *error;
+	char *entry, *link, *applied, *error, *cause;
 };
 struct store_source {
 	const char *name;

@@ -1,5 +1,4 @@
 #include "admin_impl.h"
-#include "clock.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -70,7 +69,7 @@ bool request_user(struct request *r, struct id *ret)
 }
 
 /* One target, or all of them. */
-static bool get_targets(struct request *r)
+bool request_targets(struct request *r)
 {
 	r->last = (unsigned)request_names(r)->targets_n;
 	if (!cJSON_HasObjectItem(r->json, "target"))
@@ -93,11 +92,38 @@ bool request_most(struct request *r)
 	return true;
 }
 
-static void changed(struct request *r)
+bool request_from(struct request *r, unsigned *ret_place)
+{
+	const char *from = json_text(r->json, "from");
+	char *end;
+
+	if (!from)
+		return true;
+	*ret_place = (unsigned)strtoul(from, &end, 10);
+	if (*end == ':')
+		r->walk = strtoull(end + 1, &end, 10);
+	if (*from < '0' || *from > '9' || *end || r->walk > UINT32_MAX) {
+		request_failed(r, "bad_request", "from is not what `next` gave");
+		return false;
+	}
+	return true;
+}
+
+cJSON *request_next(unsigned place, uint64_t number)
+{
+	char text[48];
+
+	snprintf(text, sizeof(text), "%u:%llu", place, (unsigned long long)number);
+	return cJSON_CreateString(text);
+}
+
+void request_changed(struct request *r)
 {
 	cJSON *result = cJSON_CreateObject();
 
 	cJSON_AddNumberToObject(result, "changed", (double)r->changed);
+	if (r->missing > 0)
+		cJSON_AddNumberToObject(result, "missing", (double)r->missing);
 	cJSON_AddBoolToObject(result, "more", r->more);
 	request_done(r, result);
 }
@@ -108,7 +134,7 @@ static void written(void *arg, bool ok)
 	struct request *r = arg;
 
 	if (ok)
-		changed(r);
+		request_changed(r);
 	else
 		request_failed(r, "failed", "the page was lost before it was on disk: ask again");
 }
@@ -123,7 +149,7 @@ void request_changed_one(struct request *r, int rc, const char *missing)
 	turn_then(request_turn(r), written, r);
 }
 
-static cJSON *parsed(struct slice json)
+cJSON *request_parsed(struct slice json)
 {
 	return json.n > 0 ? json_parse(json, NULL) : NULL;
 }
@@ -151,7 +177,7 @@ static void queue(struct request *r)
 static void user_read(void *arg, bool ok, struct slice json)
 {
 	struct request *r = arg;
-	cJSON *user = parsed(json);
+	cJSON *user = request_parsed(json);
 
 	if (user)
 		request_done(r, user);
@@ -172,7 +198,7 @@ static void user_show(struct request *r)
 static void log_read(void *arg, bool ok, struct slice json)
 {
 	struct request *r = arg;
-	cJSON *lines = parsed(json), *result;
+	cJSON *lines = request_parsed(json), *result;
 
 	if (!ok || !lines) {
 		cJSON_Delete(lines);
@@ -224,9 +250,6 @@ static void list_end(struct request *r, const char *name)
 
 	cJSON_AddItemToObject(result, name, r->list);
 	r->list = NULL;
-	if (r->holds)
-		cJSON_AddItemToObject(result, "holds", r->holds);
-	r->holds = NULL;
 	cJSON_AddBoolToObject(result, "more", r->more);
 	request_done(r, result);
 }
@@ -236,7 +259,7 @@ static void next_stuck(struct request *r);
 static void stuck_read(void *arg, bool ok, struct slice json)
 {
 	struct request *r = arg;
-	cJSON *rows = parsed(json);
+	cJSON *rows = request_parsed(json);
 
 	if (!ok || !rows) {
 		cJSON_Delete(rows);
@@ -261,7 +284,7 @@ static void next_stuck(struct request *r)
 
 static void list_kind(struct request *r, const char *kind)
 {
-	if (!request_ready(r) || !request_most(r) || !get_targets(r))
+	if (!request_ready(r) || !request_most(r) || !request_targets(r))
 		return;
 	r->kind = kind;
 	r->list = cJSON_CreateArray();
@@ -276,100 +299,6 @@ static void dead_ls(struct request *r)
 static void parked_ls(struct request *r)
 {
 	list_kind(r, "parked");
-}
-
-static void next_held(struct request *r);
-
-static void held_read(void *arg, bool ok, struct slice json)
-{
-	struct request *r = arg;
-	cJSON *rows = parsed(json);
-
-	if (!ok || !rows) {
-		cJSON_Delete(rows);
-		request_unavailable(r);
-		return;
-	}
-	while (rows->child) {
-		cJSON *row = cJSON_DetachItemViaPointer(rows, rows->child);
-
-		if (room(r) == 0) {
-			r->more = true;
-			cJSON_Delete(row);
-			continue;
-		}
-		cJSON_AddStringToObject(row, "target", request_names(r)->targets[r->target]);
-		cJSON_AddItemToArray(r->list, row);
-	}
-	cJSON_Delete(rows);
-	r->target++;
-	next_held(r);
-}
-
-/* Fields of guard:SOURCE are "hold:KIND:NAME" with JSON {was, now, …} as the engine wrote it. */
-static void list_hold(struct request *r, const char *source, const cJSON *field)
-{
-	cJSON *hold = cJSON_IsString(field) ? json_parse(slice_of(field->valuestring), NULL) : NULL;
-	const char *name = field->string;
-	int64_t since = json_int(hold, "since", 0);
-	char at[CLOCK_RFC3339];
-
-	if (strncmp(name, "hold:", 5) != 0 || !name[5] || name[6] != ':') {
-		cJSON_Delete(hold);
-		return;
-	}
-	if (!cJSON_IsObject(hold)) {
-		cJSON_Delete(hold);
-		hold = cJSON_CreateObject();
-	}
-	cJSON_AddStringToObject(hold, "source", source);
-	clock_rfc3339(since, at);
-	cJSON_DeleteItemFromObjectCaseSensitive(hold, "since");
-	cJSON_AddStringToObject(hold, "since", at);
-	cJSON_DeleteItemFromObjectCaseSensitive(hold, "kind");
-	cJSON_AddStringToObject(hold, "kind", name[5] == '1' ? "source" : "group");
-	cJSON_DeleteItemFromObjectCaseSensitive(hold, "name");
-	cJSON_AddStringToObject(hold, "name", name + 7);
-	cJSON_AddItemToArray(r->holds, hold);
-}
-
-static void holds_read(void *arg, bool ok, struct slice json)
-{
-	struct request *r = arg;
-	cJSON *fields = parsed(json);
-	const cJSON *field;
-
-	if (!ok || !fields) {
-		cJSON_Delete(fields);
-		request_unavailable(r);
-		return;
-	}
-	cJSON_ArrayForEach (field, fields)
-		list_hold(r, request_names(r)->sources[r->source], field);
-	cJSON_Delete(fields);
-	r->source++;
-	next_held(r);
-}
-
-static void next_held(struct request *r)
-{
-	if (r->target < r->last)
-		store_held_json(request_store(r), request_names(r)->targets[r->target], r->most + 1,
-				held_read, r);
-	else if (r->source < request_names(r)->sources_n)
-		store_holds_json(request_store(r), request_names(r)->sources[r->source], holds_read,
-				 r);
-	else
-		list_end(r, "held");
-}
-
-static void held_ls(struct request *r)
-{
-	if (!request_ready(r) || !request_most(r) || !get_targets(r))
-		return;
-	r->list = cJSON_CreateArray();
-	r->holds = cJSON_CreateArray();
-	next_held(r);
 }
 
 /* ---- changes ---- */
@@ -395,7 +324,7 @@ static void next_dead(void *arg, bool ok)
 		return;
 	}
 	if (r->at >= n) {
-		changed(r);
+		request_changed(r);
 		return;
 	}
 	for (; r->at < n && r->at < end; r->at++) {
@@ -412,7 +341,7 @@ static void next_dead(void *arg, bool ok)
 static void dead_read(void *arg, bool ok, struct slice json)
 {
 	struct request *r = arg;
-	cJSON *rows = parsed(json);
+	cJSON *rows = request_parsed(json);
 
 	if (!ok || !rows) {
 		cJSON_Delete(rows);
@@ -470,7 +399,7 @@ static void next_resync(void *arg, bool ok)
 			r->changed++;
 	}
 	if (n == 0)
-		changed(r);
+		request_changed(r);
 	else
 		turn_then(request_turn(r), next_resync, r);
 }
@@ -543,8 +472,12 @@ static const struct {
 	{"parked_ls", parked_ls},
 	{"dead_retry", dead_change},
 	{"dead_drop", dead_change},
-	{"held_ls", held_ls},
+	{"held_ls", verbs_held_ls},
 	{"confirm_hold", confirm_hold},
+	{"held_judge", verbs_held_judge},
+	{"link_ls", verbs_link_ls},
+	{"link_add", verbs_link_change},
+	{"link_rm", verbs_link_change},
 	{"resync", resync},
 	{"pause", set_pause},
 	{"resume", set_pause},

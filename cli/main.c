@@ -22,10 +22,10 @@ static const struct {
 	{"dead", "ls [TARGET] | retry TARGET (ID|--all) | drop TARGET (ID|--all)",
 	 "what no retry mends", cli_dead},
 	{"parked", "ls [TARGET]", "who waits for something, and for what", cli_parked},
-	{"held", "ls [TARGET] | confirm SOURCE (group|source) NAME",
-	 "what the guard holds; a shrunken group is right", cli_held},
 	{"plan", "[--target T] [--user U] [--out FILE] [--format F] [--exit-code]",
 	 "what would be done, and nothing is done; --config NEW: by that file", cli_plan},
+	{"held", "ls | show | approve | reject [--target|--op|--cause|--ou|--user …] | confirm …",
+	 "what the guard holds, by cause, and your word for it", cli_held},
 	{"sync", "run TARGET [--user ID]", "read accounts again and make them right", cli_sync},
 	{"pause", "TARGET [WHY]", "give nobody of this target to a worker", cli_pause},
 	{"resume", "TARGET", "end a pause, the target's own too", cli_resume},
@@ -40,7 +40,8 @@ static void help(FILE *out)
 	      out);
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
 		fprintf(out, "  %-7s %-58s %s\n", verbs[i].name, verbs[i].words, verbs[i].help);
-	fputs("\nExit codes: 0 done, 1 failed, 64 usage, 69 the broker does not answer, 78 "
+	fputs("\nExit codes: 0 done, 1 failed, 3 approval needed, 4 partly done, 64 usage, 69 the "
+	      "broker does not answer, 78 "
 	      "configuration.\n",
 	      out);
 }

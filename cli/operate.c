@@ -1,4 +1,4 @@
-/* What an operator does beside looking: hold and confirm, pause and resume, read again, the provisioning log. */
+/* What an operator does beside looking: pause and resume, read again, the provisioning log. */
 #include "control.h"
 #include "service.h"
 
@@ -32,37 +32,6 @@ static cJSON *fields(const char *name, const char *value)
 static void show_changed(const cJSON *result)
 {
 	printf("%lld changed\n", (long long)json_int(result, "changed", 0));
-}
-
-static void show_held(const cJSON *result)
-{
-	const cJSON *h;
-
-	cJSON_ArrayForEach (h, json_array(result, "held"))
-		printf("%-16s %s %-16s %-12s %-8s since %s\n", control_text(h, "target", "?"),
-		       control_text(h, "user", "?"), control_text(h, "op", "?"),
-		       control_text(h, "what", ""), control_text(h, "phase", "?"),
-		       control_text(h, "since", "-"));
-	cJSON_ArrayForEach (h, json_array(result, "holds"))
-		printf("%-16s %s %s shrank from %lld to %lld, since %s\n",
-		       control_text(h, "source", "?"), control_text(h, "kind", "?"),
-		       control_text(h, "name", ""), (long long)json_int(h, "was", 0),
-		       (long long)json_int(h, "now", 0), control_text(h, "since", "-"));
-}
-
-int cli_held(const struct cli *cli, int argc, char **argv)
-{
-	cJSON *request;
-
-	if (argc >= 1 && argc <= 2 && strcmp(argv[0], "ls") == 0)
-		return ask(cli, "held_ls", fields("target", argc == 2 ? argv[1] : NULL), show_held);
-	if (argc == 4 && strcmp(argv[0], "confirm") == 0) {
-		request = fields("source", argv[1]);
-		cJSON_AddStringToObject(request, "kind", argv[2]);
-		cJSON_AddStringToObject(request, "name", argv[3]);
-		return ask(cli, "confirm_hold", request, show_changed);
-	}
-	return cli_usage("held ls [TARGET] | held confirm SOURCE (group|source) NAME");
 }
 
 int cli_sync(const struct cli *cli, int argc, char **argv)

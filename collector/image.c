@@ -268,6 +268,7 @@ int image_build(struct image_maker *m, const struct entry *e, const struct image
 	user.refs.count = add_references(m, e);
 	user.in = wire_list_of(&m->in, (uint32_t)scope->targets_n);
 	user.refs = wire_list_of(&m->refs, user.refs.count);
+	user.out = scope->out;
 	add_record(m, &user, out, ret_fp);
 	return 0;
 }

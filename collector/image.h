@@ -27,6 +27,7 @@ struct image_scope {
 	size_t groups_n;
 	const char *const *targets;
 	size_t targets_n;
+	struct wire_list out; /* why others do not hold it: no part of the fingerprint */
 	const struct source_policy *policy;
 };
 

@@ -78,6 +78,7 @@ struct line {
 
 	bool survey_wanted, survey_current, surveyed, caught_up, first_end_done;
 	bool distrust, stopped, draining;
+	bool reconfigured; /* the cursor was of another configuration; until caught up */
 	struct source_cursor start_cursor; /* of the WELCOME */
 	struct buf start_cookie, start_server;
 	bool start_full;

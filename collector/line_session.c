@@ -74,7 +74,7 @@ static void caught_up(struct line *l)
 	if (l->caught_up)
 		return;
 	l->caught_up = true;
-	l->distrust = false;
+	l->distrust = l->reconfigured = false;
 	log_msg(LOG_INFO_, "DP-1103", "caught up: %llu read, %llu published, %llu unchanged",
 		(unsigned long long)l->read, (unsigned long long)publish_sent(l->publish),
 		(unsigned long long)l->unchanged);
@@ -221,6 +221,7 @@ static void start_from(struct line *l, const struct wire_welcome *w)
 	bool same = fp_equal(&w->config, &l->config);
 
 	l->distrust = w->distrust != 0;
+	l->reconfigured = l->start_cookie.n > 0 && !same;
 	l->start_full = l->start_cookie.n == 0 || !same;
 	log_msg(LOG_INFO_, "DP-1102", "session %llu: %s%s", (unsigned long long)w->session,
 		l->start_full ? "reading the whole directory" : "resuming from the cursor",

@@ -165,11 +165,37 @@ static void offer(struct line *l, uint32_t n, const struct fp *fp)
 	line_ask_turn(l);
 }
 
+/* Why each target's scope does not hold the user. */
+static uint32_t add_causes(struct line *l, const struct object *o, const struct entry *e,
+			   struct buf *out)
+{
+	CLEANUP(buf_cleanup) struct buf cause = {0};
+	uint32_t n = 0;
+
+	if (!(o->flags & OBJECT_KNOWN))
+		return 0; /* who never was in is nobody's leaver */
+	for (size_t i = 0; i < route_targets(l->routes); i++) {
+		if (sets_has(l->target_sets, o->in, (uint16_t)i))
+			continue;
+		if (l->reconfigured) {
+			buf_clear(&cause);
+			buf_adds(&cause, "config");
+		} else {
+			route_why_not(l->routes, i, l->route_sets, o->routes, e, &cause);
+		}
+		wire_add_out(out, &(struct wire_out){slice_of(route_target(l->routes, i)),
+						     buf_slice(&cause)});
+		n++;
+	}
+	return n;
+}
+
 static void publish_image(struct line *l, uint32_t n, const struct entry *e)
 {
 	struct object *o = objects_at(l->objects, n);
 	const char *groups[1024], *targets[256];
 	struct image_scope scope = {.groups = groups, .targets = targets, .policy = &l->policy};
+	CLEANUP(buf_cleanup) struct buf out = {0};
 	size_t k;
 	const uint16_t *items = sets_items(l->group_sets, o->groups, &k);
 	const char *attr = NULL;
@@ -181,6 +207,7 @@ static void publish_image(struct line *l, uint32_t n, const struct entry *e)
 	items = sets_items(l->target_sets, o->in, &k);
 	for (size_t i = 0; i < k && scope.targets_n < 256; i++)
 		targets[scope.targets_n++] = route_target(l->routes, items[i]);
+	scope.out = wire_list_of(&out, add_causes(l, o, e, &out));
 	buf_clear(&l->record);
 	l->building = n;
 	rc = image_build(l->maker, e, &scope, &l->record, &fp, &attr);

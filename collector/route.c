@@ -11,6 +11,9 @@ struct route {
 	struct filter *filter;
 	uint16_t *groups;
 	size_t groups_n;
+	struct buf group_names; /* a,b */
+	struct id *include;	/* nobody but these, wherever they are; else empty */
+	size_t include_n;
 	struct id *exclude;
 	size_t exclude_n;
 };
@@ -48,21 +51,23 @@ static bool read_groups(struct route *r, const struct conf_node *conf, const cha
 		}
 		r->groups = mem_resize(r->groups, (r->groups_n + 1) * sizeof(*r->groups));
 		r->groups[r->groups_n++] = (uint16_t)k;
+		buf_addf(&r->group_names, "%s%s", i > 0 ? "," : "", name);
 	}
 	return true;
 }
 
-static bool read_exclude(struct route *r, const struct conf_node *conf, struct buf *why)
+static bool read_ids(const struct conf_node *conf, const char *key, struct id **ret, size_t *ret_n,
+		     struct buf *why)
 {
 	const char *text;
 
-	for (size_t i = 0; (text = conf_item(conf, "exclude", i)) != NULL; i++) {
-		r->exclude = mem_resize(r->exclude, (r->exclude_n + 1) * sizeof(*r->exclude));
-		if (id_parse(slice_of(text), &r->exclude[r->exclude_n]) != 0) {
-			buf_addf(why, "routes: exclude: %s is not an id", text);
+	for (size_t i = 0; (text = conf_item(conf, key, i)) != NULL; i++) {
+		*ret = mem_resize(*ret, (*ret_n + 1) * sizeof(**ret));
+		if (id_parse(slice_of(text), &(*ret)[*ret_n]) != 0) {
+			buf_addf(why, "routes: %s: %s is not an id", key, text);
 			return false;
 		}
-		r->exclude_n++;
+		(*ret_n)++;
 	}
 	return true;
 }
@@ -87,7 +92,45 @@ static bool read_route(struct route_table *t, struct route *r, const struct conf
 			return false;
 		}
 	}
-	return read_groups(r, conf, names, n, why) && read_exclude(r, conf, why);
+	return read_groups(r, conf, names, n, why) &&
+	       read_ids(conf, "exclude", &r->exclude, &r->exclude_n, why);
+}
+
+static struct route *route_add(struct route_table *t)
+{
+	t->routes = mem_resize(t->routes, (t->n + 1) * sizeof(*t->routes));
+	t->routes[t->n] = (struct route){0};
+	return &t->routes[t->n++];
+}
+
+/* Who is included is a route of its own, which asks for no place and no group. */
+static bool read_include(struct route_table *t, const struct conf_node *conf, struct buf *why)
+{
+	struct route *r = route_add(t);
+
+	r->target = target_index(t, conf_text(conf, "target"));
+	return read_ids(conf, "include", &r->include, &r->include_n, why) &&
+	       read_ids(conf, "exclude", &r->exclude, &r->exclude_n, why);
+}
+
+static bool is_set(const struct conf_node *conf, const char *key)
+{
+	const char *text = conf_text(conf, key);
+
+	return text != NULL && text[0] != '\0';
+}
+
+/* With `include` and no other condition nobody else is meant. */
+static bool read_routes(struct route_table *t, const struct conf_node *conf,
+			const char *const *names, size_t n, struct buf *why)
+{
+	bool include = conf_item(conf, "include", 0) != NULL;
+	bool only = include && !is_set(conf, "base") && !is_set(conf, "filter") &&
+		    conf_item(conf, "groups", 0) == NULL;
+
+	if (!only && !read_route(t, route_add(t), conf, names, n, why))
+		return false;
+	return !include || read_include(t, conf, why);
 }
 
 struct route_table *route_new(const struct conf_node *source, const char *const *group_names,
@@ -97,10 +140,7 @@ struct route_table *route_new(const struct conf_node *source, const char *const 
 	const struct conf_node *conf;
 
 	for (size_t i = 0; (conf = conf_at(source, "routes", i, NULL)) != NULL; i++) {
-		t->routes = mem_resize(t->routes, (t->n + 1) * sizeof(*t->routes));
-		t->routes[t->n] = (struct route){0};
-		t->n++;
-		if (!read_route(t, &t->routes[t->n - 1], conf, group_names, groups_n, why)) {
+		if (!read_routes(t, conf, group_names, groups_n, why)) {
 			route_free(t);
 			return NULL;
 		}
@@ -116,6 +156,8 @@ void route_free(struct route_table *t)
 		buf_done(&t->routes[i].base);
 		filter_free(t->routes[i].filter);
 		free(t->routes[i].groups);
+		buf_done(&t->routes[i].group_names);
+		free(t->routes[i].include);
 		free(t->routes[i].exclude);
 	}
 	for (size_t i = 0; i < t->targets_n; i++)
@@ -143,11 +185,20 @@ uint32_t route_target_index(const struct route_table *t, struct slice name)
 	return UINT32_MAX;
 }
 
+static bool has_id(const struct id *list, size_t n, const struct id *id)
+{
+	for (size_t i = 0; i < n; i++)
+		if (id_equal(&list[i], id))
+			return true;
+	return false;
+}
+
 static bool fits(const struct route *r, const struct entry *e, struct slice normal)
 {
-	for (size_t i = 0; i < r->exclude_n; i++)
-		if (id_equal(&r->exclude[i], &e->id))
-			return false;
+	if (has_id(r->exclude, r->exclude_n, &e->id))
+		return false;
+	if (r->include_n > 0)
+		return has_id(r->include, r->include_n, &e->id);
 	if (r->base.n > 0 && !dn_normal_within(normal, buf_slice(&r->base)))
 		return false;
 	return r->filter == NULL || filter_fits(r->filter, e);
@@ -197,4 +248,48 @@ uint32_t route_in(const struct route_table *t, struct sets *routes, uint32_t fit
 	free(items);
 	free(in);
 	return set;
+}
+
+enum why { WHY_MOVED, WHY_FILTER, WHY_EXCLUDED, WHY_GROUP };
+
+/* The later of these, the nearer was the route to holding the object. */
+static enum why why_not(const struct route *r, bool fitting, const struct entry *e,
+			struct slice normal)
+{
+	if (fitting)
+		return WHY_GROUP;
+	if (has_id(r->exclude, r->exclude_n, &e->id))
+		return WHY_EXCLUDED;
+	return r->base.n > 0 && !dn_normal_within(normal, buf_slice(&r->base)) ? WHY_MOVED
+									       : WHY_FILTER;
+}
+
+void route_why_not(const struct route_table *t, size_t target, const struct sets *routes,
+		   uint32_t fitting, const struct entry *e, struct buf *ret)
+{
+	static const char *const words[] = {"moved", "filter", "excluded", "group:"};
+	CLEANUP(buf_cleanup) struct buf normal = {0};
+	const struct route *nearest = NULL;
+	enum why best = WHY_MOVED;
+
+	buf_clear(ret);
+	if (dn_normal(e->dn, &normal) != 0)
+		return;
+	for (size_t i = 0; i < t->n; i++) {
+		const struct route *r = &t->routes[i];
+		enum why why;
+
+		if (r->target != target || r->include_n > 0)
+			continue;
+		why = why_not(r, sets_has(routes, fitting, (uint16_t)i), e, buf_slice(&normal));
+		if (nearest == NULL || why > best) {
+			nearest = r;
+			best = why;
+		}
+	}
+	if (nearest == NULL)
+		return;
+	buf_adds(ret, words[best]);
+	if (best == WHY_GROUP)
+		buf_add(ret, nearest->group_names.p, nearest->group_names.n);
 }

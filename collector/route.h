@@ -1,5 +1,5 @@
 /* Which targets hold a user: routes of the configuration over DN, attributes, id and watched groups. Pure. What depends on
- * the image (base, filter, exclude) is kept as a set of routes per object, so that a change of groups needs no image. */
+ * the image (base, filter, include, exclude) is kept as a set of routes per object, so that a change of groups needs no image. */
 #ifndef DIRPIPE_ROUTE_H
 #define DIRPIPE_ROUTE_H
 
@@ -22,5 +22,10 @@ uint32_t route_fitting(const struct route_table *t, struct sets *sets, const str
 /* The set of targets, from the fitting routes and the set of watched groups. */
 uint32_t route_in(const struct route_table *t, struct sets *routes, uint32_t fitting,
 		  const struct sets *groups, uint32_t in_groups, struct sets *targets);
+
+/* Why the target's scope does not hold the object, as the wire's `out` says it: what is nearest to holding it. fitting: as
+ * route_fitting gave it; the object is in no group that a fitting route asks for. */
+void route_why_not(const struct route_table *t, size_t target, const struct sets *routes,
+		   uint32_t fitting, const struct entry *e, struct buf *ret);
 
 #endif

@@ -127,6 +127,9 @@ const struct conf_key conf_keys[] = {
 	 "Only members of at least one of these watched groups."},
 	{"sources.*.routes.*.filter", CONF_TEXT, "", NULL,
 	 "Only users that this LDAP filter fits, over the attributes read."},
+	{"sources.*.routes.*.include", CONF_LIST, "[]", NULL,
+	 "Ids that are in scope whatever base, groups and filter say; without these three nobody "
+	 "else is."},
 	{"sources.*.routes.*.exclude", CONF_LIST, "[]", NULL, "Ids that are never in scope."},
 
 	{"targets", CONF_SECTIONS, "", NULL, "The services, by name."},

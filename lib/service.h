@@ -13,6 +13,8 @@ void service_stopping(void);
 enum {
 	EXIT_OK_ = 0,
 	EXIT_FAILED_ = 1,
+	EXIT_HELD_ = 3,	   /* a person's approval is needed */
+	EXIT_PARTIAL_ = 4, /* some of it was refused */
 	EXIT_USAGE_ = 64,
 	EXIT_UNAVAILABLE_ = 69,
 	EXIT_CONFIG_ = 78

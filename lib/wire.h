@@ -13,7 +13,7 @@
 #include "buf.h"
 #include "id.h"
 
-enum { WIRE_VERSION = 2, WIRE_HEADER = 26, WIRE_MESSAGE_MAX = 64 << 20 };
+enum { WIRE_VERSION = 3, WIRE_HEADER = 26, WIRE_MESSAGE_MAX = 64 << 20 };
 
 /* Who the broker is now: fencing number and nonce (0, 0: not known yet). */
 struct wire_epoch {
@@ -30,15 +30,21 @@ struct wire_epoch {
 #define WIRE_REF(F) F(name, name) F(id, id)
 
 /* A user as the collector publishes it. `in` are target names; groups is opaque to the broker (kept so that
- * WELCOME can give it back); snapshot is canonical JSON, never parsed by the broker. */
+ * WELCOME can give it back); snapshot is canonical JSON, never parsed by the broker. out: why targets' scopes do
+ * not hold the user, of whom the broker knows already; no part of the fingerprint. */
 #define WIRE_USER(F)                                                                               \
 	F(id, id)                                                                                  \
 	F(u8, gone)                                                                                \
+	F(list, out, out)                                                                          \
 	F(list, in, name)                                                                          \
 	F(list, refs, ref)                                                                         \
 	F(fp, fingerprint)                                                                         \
 	F(bytes, groups)                                                                           \
 	F(bytes, snapshot)
+
+/* cause: "group:NAME,NAME" (in none of them), "moved" (no base holds it), "filter", "excluded", or "config" (it was so until the
+ * configuration changed). */
+#define WIRE_OUT(F) F(name, target) F(name, cause)
 
 /* What the broker knows of a user of this source, for a collector that starts. */
 #define WIRE_KNOWN(F) F(id, id) F(u8, gone) F(fp, fingerprint) F(list, in, name) F(bytes, groups)
@@ -200,6 +206,7 @@ struct wire_epoch {
 #define WIRE_RECORDS(R)                                                                            \
 	R(name, WIRE_NAME)                                                                         \
 	R(ref, WIRE_REF)                                                                           \
+	R(out, WIRE_OUT)                                                                           \
 	R(user, WIRE_USER)                                                                         \
 	R(known, WIRE_KNOWN) R(rid, WIRE_RID) R(op, WIRE_OP) R(id, WIRE_ID) R(task, WIRE_TASK)
 

@@ -156,7 +156,11 @@ static void publish(const struct entry *e)
 {
 	static const char *const groups[] = {"staff"}, *const targets[] = {"one"};
 	struct source_policy policy = {.max_password_age_ms = 1000, .lockout_ms = 0};
-	struct image_scope scope = {groups, 1, targets, 1, &policy};
+	struct image_scope scope = {.groups = groups,
+				    .groups_n = 1,
+				    .targets = targets,
+				    .targets_n = 1,
+				    .policy = &policy};
 	CLEANUP(buf_cleanup) struct buf out = {0};
 	struct wire_list list;
 	struct wire_user user;

@@ -139,7 +139,8 @@ static void reads(struct world *w)
 	store_cursor(w->store, "corp", cursor, NULL);
 	store_user_json(w->store, &id, json, NULL);
 	store_stuck_json(w->store, "app", "dead", 10, json, NULL);
-	store_held_json(w->store, "app", 10, json, NULL);
+	store_people_json(w->store, &(struct store_people){&(struct id){{1}}, 1, "app", true}, json,
+			  NULL);
 	store_holds_json(w->store, "corp", json, NULL);
 	store_log_json(w->store, 10, json, NULL);
 	answer_all();

@@ -153,10 +153,10 @@ class Pipeline:
                 lines.append({"msg": line})
         return lines
 
-    def cli(self, *words, check=True):
+    def cli(self, *words, check=True, input=None):
         """Runs the command; its output, parsed with --json."""
         done = subprocess.run([str(self.build / "dirpipe"), "--config", str(self.path), *map(str, words)], capture_output=True,
-                              text=True, env=self.env, timeout=60)
+                              text=True, env=self.env, timeout=60, input=input)
         if check and done.returncode != 0:
             raise RuntimeError(f"dirpipe {' '.join(map(str, words))}: exit {done.returncode}: {done.stderr}")
         if "--json" in words and done.returncode == 0:

@@ -148,6 +148,11 @@ def test_GOALS_F7_emptied_or_restored(tmp_path, how):
         w.program.wait(held, "them to be held", 30)
         w.reaches(w.pick())
         assert wrote(w, since) == []
+        assert w.program.ask("held_ls")["everything"] == list(w.services)
+        for name in w.services:
+            w.program.ask("held_judge", target=name, approve=True, all=True)
+        w.settle()  # with the word they go
+        assert w.program.ask("held_ls")["everything"] == [] and wrote(w, since) != []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")

@@ -286,6 +286,7 @@ static inline void mirror_effect(struct mirror *m, const struct queue_effect *f)
 		mirror_rid_free(m, f);
 		break;
 	case QUEUE_PUT_ERROR:
+	case QUEUE_PUT_CAUSE:
 	case QUEUE_LOG:
 	case QUEUE_EFFECT_KINDS:
 		break;

@@ -167,7 +167,12 @@ static inline int publish_batch(struct fixture *f, const struct say *users, size
 				      .gone = users[i].gone,
 				      .fingerprint = fp_n(users[i].version),
 				      .snapshot = SLICE("{}")};
+		CLEANUP(buf_cleanup) struct buf out = {0};
 
+		if (users[i].out) {
+			wire_add_out(&out, &(struct wire_out){SLICE("app"), SLICE("moved")});
+			u.out = wire_list_of(&out, 1);
+		}
 		if (!users[i].out)
 			u.in = wire_list_of(&in, 1);
 		buf_clear(&refs);

@@ -41,6 +41,7 @@ static void operator_asks(struct model *m)
 {
 	struct id id = id_n(chance(&m->w, USERS));
 	unsigned t = chance(&m->w, TARGETS);
+	const struct wire_op disable = {SLICE("disable"), SLICE("")};
 	struct sheet *s = model_begin(m);
 	int rc = 0;
 
@@ -58,10 +59,11 @@ static void operator_asks(struct model *m)
 		break;
 	case 4:
 		s->approved = true;
-		rc = queue_judge_held(m->q, &s->page, t, chance(&m->w, 2) ? &id : NULL, true);
+		rc = queue_judge_held(m->q, &s->page, t, chance(&m->w, 2) ? &id : NULL,
+				      chance(&m->w, 2) ? &disable : NULL, true);
 		break;
 	default:
-		rc = queue_judge_held(m->q, &s->page, t, &id, false);
+		rc = queue_judge_held(m->q, &s->page, t, &id, NULL, false);
 		break;
 	}
 	CHECK(rc == 0 || rc == -ENOENT, "an operator's word failed", 0, t);

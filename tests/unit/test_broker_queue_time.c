@@ -283,7 +283,7 @@ static void after_an_emptied_store_all_are_verified_and_held(void **state)
 	live(f, 400000);
 	assert_int_equal(counts(f).held, 1);
 	begin(f);
-	assert_int_equal(queue_judge_held(f->q, &f->page, f->t, NULL, true), 0);
+	assert_int_equal(queue_judge_held(f->q, &f->page, f->t, NULL, NULL, true), 0);
 	end(f);
 	assert_int_equal(task_of(f, 1).permits.count, 1);
 }

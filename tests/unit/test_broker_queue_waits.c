@@ -320,8 +320,8 @@ static void a_person_approves_what_is_held(void **state)
 		want_disable(f, fly(f, i, 1));
 	live(f, 10000);
 	begin(f);
-	assert_int_equal(queue_judge_held(f->q, &f->page, f->t, &nobody, true), -ENOENT);
-	assert_int_equal(queue_judge_held(f->q, &f->page, f->t, &id, true), 0);
+	assert_int_equal(queue_judge_held(f->q, &f->page, f->t, &nobody, NULL, true), -ENOENT);
+	assert_int_equal(queue_judge_held(f->q, &f->page, f->t, &id, NULL, true), 0);
 	end(f);
 	assert_int_equal(task_of(f, 1).permits.count, 1);
 	assert_int_equal(counts(f).held, 2);

@@ -225,6 +225,58 @@ static void excluded_ids_never_reach(void **state)
 	entry_free(other);
 }
 
+static void included_ids_reach_from_anywhere(void **state)
+{
+	struct setup s;
+	struct entry *e = person(), *other = test_entry("uid=b,ou=Legal,dc=x", 2, ENTRY_USER);
+
+	(void)state;
+	begin(&s, "[{target: one, base: \"ou=sales,dc=x\", groups: [staff], include: "
+		  "[\"01000000-0000-0000-0000-000002000000\"]}, {target: two, include: "
+		  "[\"01000000-0000-0000-0000-000002000000\", "
+		  "\"01000000-0000-0000-0000-000001000000\"], exclude: "
+		  "[\"01000000-0000-0000-0000-000001000000\"]}]");
+	assert_false(reaches(&s, e, SETS_EMPTY, "one"));
+	assert_true(reaches(&s, other, SETS_EMPTY, "one"));
+	assert_true(reaches(&s, other, SETS_EMPTY, "two"));
+	assert_false(reaches(&s, e, SETS_EMPTY, "two")); /* include alone means nobody else */
+	finish(&s);
+	entry_free(e);
+	entry_free(other);
+}
+
+static void the_nearest_reason_is_told(void **state)
+{
+	static const struct {
+		const char *routes, *cause;
+	} rows[] = {
+		{"[{target: one, base: \"ou=legal,dc=x\"}]", "moved"},
+		{"[{target: one, base: \"ou=sales,dc=x\", filter: \"(number=8)\"}]", "filter"},
+		{"[{target: one, exclude: [\"01000000-0000-0000-0000-000001000000\"]}]",
+		 "excluded"},
+		{"[{target: one, groups: [staff]}]", "group:staff"},
+		{"[{target: one, base: \"ou=legal,dc=x\"}, {target: one, groups: [admins, staff]}]",
+		 "group:admins,staff"},
+		{"[{target: two}, {target: one, include: "
+		 "[\"01000000-0000-0000-0000-000002000000\"]}]",
+		 ""},
+	};
+	struct entry *e = person();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		CLEANUP(buf_cleanup) struct buf cause = {0};
+		struct setup s;
+
+		begin(&s, rows[i].routes);
+		route_why_not(s.table, route_target_index(s.table, SLICE("one")), s.routes,
+			      route_fitting(s.table, s.routes, e), e, &cause);
+		assert_string_equal(cause.n ? cause.p : "", rows[i].cause);
+		finish(&s);
+	}
+	entry_free(e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -233,6 +285,8 @@ int main(void)
 		cmocka_unit_test(all_conditions_of_a_route_must_hold),
 		cmocka_unit_test(one_of_several_routes_is_enough),
 		cmocka_unit_test(excluded_ids_never_reach),
+		cmocka_unit_test(included_ids_reach_from_anywhere),
+		cmocka_unit_test(the_nearest_reason_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
