@@ -73,7 +73,7 @@ enum { NOTE_CREATING, NOTE_CLAIM, NOTE_PARTIAL, NOTES };
 static void note_take(struct queue *q, const struct ref *r, const struct wire_note *n)
 {
 	struct was was = entry_was(q, r);
-	struct link_news news = {n->rid, n->link_memory, n->link_state};
+	struct link_news news = {n->rid, n->link_memory, n->link_state, {0}};
 
 	if (n->kind == NOTE_CREATING)
 		news.state = LINK_CREATING;
@@ -190,7 +190,7 @@ struct outcome {
 static void link_take(struct queue *q, const struct ref *r, struct outcome *o)
 {
 	const struct wire_result *w = o->w;
-	struct link_news news = {w->rid, w->link_memory, w->link_state};
+	struct link_news news = {w->rid, w->link_memory, w->link_state, {0}};
 	CLEANUP(buf_cleanup) struct buf waits = {0};
 
 	if (w->link_state >= LINK_STATES ||
