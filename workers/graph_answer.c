@@ -5,6 +5,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { ID_MOST = 64, DETAIL_MOST = 600 };
@@ -103,6 +104,11 @@ static const struct {
 	{"password complexity", "Password"},
 	{"Password cannot contain", "Password"},
 	{"Property netId is invalid", "ObjectConflict/userPrincipalName"},
+	{"Subscription with SKU ", "NoSeats/%"},
+	{"invalid usage location", "UsageLocation"},
+	{"not have a corresponding license", "NotAssigned"},
+	{"object references already exist", "AlreadyMember"},
+	{"dynamic group", "DynamicGroup"},
 };
 
 static void add_word(const char *message, struct target_answer *a)
@@ -187,7 +193,77 @@ static void take_account(const struct target_op *op, const struct reply *r, stru
 		a->not_json = true;
 }
 
-static void take_reply(const struct target_op *op, const struct reply *r, struct target_answer *a)
+static bool is_step(const struct target_op *op, const char *name)
+{
+	return op->kind == TARGET_STEP && strcmp(op->name, name) == 0;
+}
+
+/* What one and the same refusal means for this step. */
+static void step_error(const struct target *t, const struct target_op *op, const struct reply *r,
+		       struct target_answer *a)
+{
+	const char *group = is_step(op, "member_add") || is_step(op, "member_remove")
+				    ? graph_group_id(t, op->what)
+				    : NULL;
+	const char *word = NULL;
+
+	if (r->status == 404 && is_step(op, "manager") && !op->body)
+		word = "NoManager"; /* none to take away is what was wanted */
+	else if (r->status == 404 && is_step(op, "member_remove"))
+		word = "NoMember";
+	else if (r->status == 404 && group && a->detail.n && strcasestr(a->detail.p, group))
+		word = "NoGroup";
+	else if (r->status == 400 && group && a->code.n && strstr(a->code.p, "/OnPremisesMastered"))
+		word = "MasteredGroup";
+	else if (r->status == 403 && !is_step(op, "restore") && !is_step(op, "manager"))
+		word = "NoPermission"; /* these are not what admin roles protect */
+	else if (r->status == 424 && graph_changes_licence(op))
+		word = "NoCounts";
+	if (!word)
+		return;
+	buf_clear(&a->code);
+	buf_adds(&a->code, word);
+}
+
+/* One group of that name, and it is known from now on. */
+static void learn_group(struct target *t, const struct target_op *op, const struct reply *r,
+			struct target_answer *a)
+{
+	const cJSON *list = member(r->json, "value"), *first;
+	const char *id;
+
+	if (!cJSON_IsArray(list)) {
+		a->not_json = true;
+		return;
+	}
+	first = list->child;
+	id = text_of(first, "id");
+	if (!first || first->next || !id || !graph_is_guid(id)) {
+		a->status = 404;
+		buf_adds(&a->code, first && first->next ? "AmbiguousGroup" : "NoGroup");
+		return;
+	}
+	if (graph_group_id(t, op->what))
+		return;
+	t->groups = mem_resize(t->groups, (t->groups_n + 1) * sizeof(*t->groups));
+	t->groups[t->groups_n++] = (struct graph_name){mem_dup(op->what), mem_dup(id)};
+}
+
+/* A group that is gone may come back under another id. */
+static void forget_group(struct target *t, const struct target_op *op)
+{
+	for (size_t i = 0; i < t->groups_n; i++) {
+		if (strcasecmp(t->groups[i].name, op->what) != 0)
+			continue;
+		free_cleanup(&t->groups[i].name);
+		free_cleanup(&t->groups[i].id);
+		t->groups[i] = t->groups[--t->groups_n];
+		return;
+	}
+}
+
+static void take_reply(struct target *t, const struct target_op *op, const struct reply *r,
+		       struct target_answer *a)
 {
 	a->status = r->status;
 	buf_clear(&a->retry_after);
@@ -198,12 +274,10 @@ static void take_reply(const struct target_op *op, const struct reply *r, struct
 		return;
 	if (r->status < 200 || r->status > 299) {
 		take_error(r, a);
-		/* no manager to take away is what was wanted */
-		if (r->status == 404 && op->kind == TARGET_STEP && !op->body &&
-		    strcmp(op->name, "manager") == 0) {
-			buf_clear(&a->code);
-			buf_adds(&a->code, "NoManager");
-		}
+		if (op->kind == TARGET_STEP)
+			step_error(t, op, r, a);
+		if (a->code.n && strcmp(a->code.p, "NoGroup") == 0)
+			forget_group(t, op);
 		return;
 	}
 	a->not_json = !r->json && r->text.n > 0;
@@ -211,6 +285,65 @@ static void take_reply(const struct target_op *op, const struct reply *r, struct
 		take_list(r, false, a);
 	else if (op->kind == TARGET_READ || (op->kind == TARGET_CREATE && r->json))
 		take_account(op, r, a);
+	else if (is_step(op, "group_find"))
+		learn_group(t, op, r, a);
+}
+
+/* Groups and directory roles of the account, as "memberOf": [ids] beside its properties. Unknown when the list is cut or
+ * refused. */
+static void take_holdings(const struct reply *r, struct target_answer *a)
+{
+	const cJSON *list = member(r->json, "value"), *item;
+	cJSON *ids;
+
+	if (a->accounts_n != 1 || r->status != 200 || !cJSON_IsArray(list) ||
+	    text_of(r->json, "@odata.nextLink"))
+		return;
+	ids = cJSON_CreateArray();
+	cJSON_ArrayForEach (item, list) {
+		const char *type = text_of(item, "@odata.type"), *id = text_of(item, "id");
+
+		if (type && strcasecmp(type, "#microsoft.graph.directoryRole") == 0)
+			a->accounts[0].privileged = true;
+		else if (id)
+			cJSON_AddItemToArray(ids, cJSON_CreateString(id));
+	}
+	cJSON_DeleteItemFromObject(a->accounts[0].json, "memberOf");
+	cJSON_AddItemToObject(a->accounts[0].json, "memberOf", ids);
+}
+
+void graph_learn_skus(struct target *t, const cJSON *json)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach (item, member(json, "value")) {
+		const char *id = text_of(item, "skuId"), *name = text_of(item, "skuPartNumber");
+
+		if (!id || !name || !graph_is_guid(id) || graph_sku_id(t, name))
+			continue;
+		t->skus = mem_resize(t->skus, (t->skus_n + 1) * sizeof(*t->skus));
+		t->skus[t->skus_n++] = (struct graph_name){mem_dup(name), mem_dup(id)};
+	}
+}
+
+/* "used=7/10", behind the change ">6/10". */
+static void take_counts(const struct target_op *op, const struct reply *r, bool before,
+			struct target_answer *a)
+{
+	const cJSON *item;
+
+	if (r->status != 200)
+		return;
+	cJSON_ArrayForEach (item, member(r->json, "value")) {
+		const char *id = text_of(item, "skuId");
+		const cJSON *units = member(item, "prepaidUnits");
+		int64_t seats = json_int(units, "enabled", 0) + json_int(units, "warning", 0);
+
+		if (!id || strcasecmp(id, op->what) != 0)
+			continue;
+		buf_addf(&a->audit, "%s%lld/%lld", before ? "used=" : ">",
+			 (long long)json_int(item, "consumedUnits", 0), (long long)seats);
+	}
 }
 
 /* The look into deletedItems counts when no live account was found. A refusal (a filter or a permission that is not there)
@@ -285,17 +418,22 @@ static struct reply find_reply(const cJSON *list, const char *id)
 	return found ? reply_in(found) : (struct reply){0};
 }
 
-static void answer_batched(const struct target *t, const struct target_op *op, const cJSON *list,
+static void answer_batched(struct target *t, const struct target_op *op, const cJSON *list,
 			   struct target_answer *a)
 {
 	for (size_t i = 0; i < graph_parts(t, op); i++) {
 		CLEANUP(buf_cleanup) struct buf id = {0};
+		size_t main = graph_main_part(t, op);
 		struct reply r;
 
-		graph_part_id(op, i, &id);
+		graph_part_id(t, op, i, &id);
 		r = find_reply(list, id.p);
-		if (i == 0)
-			take_reply(op, &r, a);
+		if (i == main)
+			take_reply(t, op, &r, a);
+		else if (op->kind == TARGET_STEP)
+			take_counts(op, &r, i < main, a);
+		else if (op->kind == TARGET_READ)
+			take_holdings(&r, a);
 		else
 			take_deleted(&r, a);
 	}
@@ -324,7 +462,7 @@ void graph_answers(struct target *t, struct target_op *const *ops, size_t n,
 			continue;
 		}
 		if (!batch || response->status < 200 || response->status > 299) {
-			take_reply(ops[i], &whole, a);
+			take_reply(t, ops[i], &whole, a);
 			continue;
 		}
 		a->status = (int)response->status; /* a success that is no batch */

@@ -297,14 +297,16 @@ static void plan_manager(const struct target_want *want, struct target_plan *ret
 		cJSON_AddNullToObject(op->remember, "manager");
 }
 
-static void plan_create(const struct target_want *want, const cJSON *document,
-			struct target_plan *ret)
+static void plan_create(const struct target *t, const struct target_want *want,
+			const cJSON *document, struct target_plan *ret)
 {
 	struct target_op *op = target_plan_add(ret, TARGET_CREATE, "create");
 
 	target_fill(document, op);
 	op->enabled = want->enabled ? TARGET_ENABLE : TARGET_DISABLE;
 	plan_manager(want, ret);
+	graph_plan_groups(t, want, ret);
+	graph_plan_licences(t, want, ret);
 }
 
 static bool mastered_elsewhere(const struct target_account *a)
@@ -312,30 +314,36 @@ static bool mastered_elsewhere(const struct target_account *a)
 	return a && cJSON_IsTrue(cJSON_GetObjectItem(a->json, "onPremisesSyncEnabled"));
 }
 
-static void plan_account(const struct target_want *want, const cJSON *document,
-			 struct target_plan *ret)
+/* Properties, switch and manager of an object that a directory on premises masters are that directory's; licences and cloud groups
+ * are ours all the same. */
+static void plan_account(const struct target *t, const struct target_want *want,
+			 const cJSON *document, struct target_plan *ret)
 {
 	const struct target_account *a = want->account;
+	bool over = want->left && a && !a->enabled, mastered = mastered_elsewhere(a);
 
-	if (want->left && a && (a->deleted || !a->enabled))
+	if (want->left && a && a->deleted)
 		return;
-	if (mastered_elsewhere(a)) {
-		ret->parked = "mastered_on_premises";
-		buf_adds(&ret->parked_detail, "onPremisesSyncEnabled");
-		return;
-	}
 	if (a && a->deleted)
 		target_plan_add(ret, TARGET_STEP, "restore");
-	plan_update(want, document, ret);
-	if (!want->left)
+	if (!over && !mastered)
+		plan_update(want, document, ret);
+	graph_plan_sessions(t, want, ret);
+	if (!want->left && !mastered)
 		plan_manager(want, ret);
+	graph_plan_groups(t, want, ret);
+	graph_plan_licences(t, want, ret);
+	if (!mastered || over || ret->read || ret->parked)
+		return;
+	ret->parked = "mastered_on_premises";
+	ret->parked_last = true;
+	buf_adds(&ret->parked_detail, "onPremisesSyncEnabled");
 }
 
 int graph_plan(const struct target *t, const struct target_want *want, struct target_plan *ret)
 {
 	cJSON *document;
 
-	(void)t;
 	if (want->leave_delete) {
 		if (!want->account || !want->account->deleted)
 			target_plan_add(ret, TARGET_DELETE, "delete")->permit = "delete";
@@ -345,9 +353,9 @@ int graph_plan(const struct target *t, const struct target_want *want, struct ta
 		return -EINVAL;
 	if (mandatory(want, document, ret)) {
 		if (want->create)
-			plan_create(want, document, ret);
+			plan_create(t, want, document, ret);
 		else
-			plan_account(want, document, ret);
+			plan_account(t, want, document, ret);
 	}
 	cJSON_Delete(document);
 	return 0;

@@ -67,9 +67,21 @@ bool graph_looks_deleted(const struct target *t, const struct target_op *op)
 	       strcasecmp(op->key.field, "onPremisesImmutableId") == 0;
 }
 
+bool graph_changes_licence(const struct target_op *op)
+{
+	return op->kind == TARGET_STEP && strncmp(op->name, "licence_", 8) == 0;
+}
+
 size_t graph_parts(const struct target *t, const struct target_op *op)
 {
-	return graph_looks_deleted(t, op) ? 2 : 1;
+	if (t->counts && graph_changes_licence(op))
+		return 3;
+	return graph_looks_deleted(t, op) || (t->holdings && op->kind == TARGET_READ) ? 2 : 1;
+}
+
+size_t graph_main_part(const struct target *t, const struct target_op *op)
+{
+	return graph_parts(t, op) == 3 ? 1 : 0;
 }
 
 /* OData: quotes are doubled, levels of a property parted by a slash. */
@@ -102,47 +114,150 @@ static void find_part(const struct target *t, const struct target_op *op, size_t
 	buf_addf(&p->path, "&$select=%s&$top=2", t->select.p);
 }
 
-static void step_part(const struct target *t, const struct target_op *op, struct part *p)
-{
-	CLEANUP(buf_cleanup) struct buf link = {0};
-
-	if (strcmp(op->name, "restore") == 0) {
-		p->method = HTTP_POST;
-		buf_adds(&p->path, "/directory/deletedItems/");
-		http_escape(&p->path, slice_of(op->rid));
-		buf_adds(&p->path, "/restore");
-		p->body = cJSON_CreateObject();
-		return;
-	}
-	/* without /$ref a DELETE would delete the manager */
-	buf_adds(&p->path, "/users/");
-	http_escape(&p->path, slice_of(op->rid));
-	buf_adds(&p->path, "/manager/$ref");
-	p->method = op->body ? HTTP_PUT : HTTP_DELETE;
-	if (!op->body)
-		return;
-	buf_addf(&link, "%s/users/", t->base);
-	http_escape(&link, slice_of(op->body->valuestring));
-	p->body = cJSON_CreateObject();
-	cJSON_AddStringToObject(p->body, "@odata.id", link.p);
-}
-
 static void user_path(const struct target_op *op, struct part *p)
 {
 	buf_adds(&p->path, "/users/");
 	http_escape(&p->path, slice_of(op->rid));
 }
 
-static void make_part(const struct target *t, const struct target_op *op, size_t part,
+static cJSON *link_to(const struct target *t, const char *kind, const char *id)
+{
+	CLEANUP(buf_cleanup) struct buf link = {0};
+	cJSON *body = cJSON_CreateObject();
+
+	buf_addf(&link, "%s/%s/", t->base, kind);
+	http_escape(&link, slice_of(id));
+	cJSON_AddStringToObject(body, "@odata.id", link.p);
+	return body;
+}
+
+static int restore_part(const struct target *t, const struct target_op *op, struct part *p)
+{
+	(void)t;
+	p->method = HTTP_POST;
+	buf_adds(&p->path, "/directory/deletedItems/");
+	http_escape(&p->path, slice_of(op->rid));
+	buf_adds(&p->path, "/restore");
+	p->body = cJSON_CreateObject();
+	return 0;
+}
+
+/* Without /$ref a DELETE would delete the manager, and below the member of a group. */
+static int manager_part(const struct target *t, const struct target_op *op, struct part *p)
+{
+	user_path(op, p);
+	buf_adds(&p->path, "/manager/$ref");
+	p->method = op->body ? HTTP_PUT : HTTP_DELETE;
+	if (op->body)
+		p->body = link_to(t, "users", op->body->valuestring);
+	return 0;
+}
+
+static int licence_part(const struct target *t, const struct target_op *op, struct part *p)
+{
+	(void)t;
+	p->method = HTTP_POST;
+	user_path(op, p);
+	buf_adds(&p->path, "/assignLicense");
+	p->body = cJSON_Duplicate(op->body, true);
+	return 0;
+}
+
+static int sessions_part(const struct target *t, const struct target_op *op, struct part *p)
+{
+	(void)t;
+	p->method = HTTP_POST;
+	user_path(op, p);
+	buf_adds(&p->path, "/revokeSignInSessions");
+	p->body = cJSON_CreateObject();
+	return 0;
+}
+
+static int group_find_part(const struct target *t, const struct target_op *op, struct part *p)
+{
+	const struct target_key key = {"displayName", op->what};
+
+	(void)t;
+	buf_adds(&p->path, "/groups");
+	add_filter(&key, &p->path);
+	buf_adds(&p->path, "&$select=id,displayName&$top=2");
+	return 0;
+}
+
+static int member_add_part(const struct target *t, const struct target_op *op, struct part *p)
+{
+	const char *group = graph_group_id(t, op->what);
+
+	if (!group)
+		return -EINVAL;
+	p->method = HTTP_POST;
+	buf_adds(&p->path, "/groups/");
+	http_escape(&p->path, slice_of(group));
+	buf_adds(&p->path, "/members/$ref");
+	p->body = link_to(t, "directoryObjects", op->rid);
+	return 0;
+}
+
+static int member_remove_part(const struct target *t, const struct target_op *op, struct part *p)
+{
+	const char *group = graph_group_id(t, op->what);
+
+	if (!group)
+		return -EINVAL;
+	p->method = HTTP_DELETE;
+	buf_adds(&p->path, "/groups/");
+	http_escape(&p->path, slice_of(group));
+	buf_adds(&p->path, "/members/");
+	http_escape(&p->path, slice_of(op->rid));
+	buf_adds(&p->path, "/$ref");
+	return 0;
+}
+
+static int step_part(const struct target *t, const struct target_op *op, struct part *p)
+{
+	static const struct {
+		const char *name;
+		int (*part)(const struct target *t, const struct target_op *op, struct part *p);
+	} steps[] = {{"restore", restore_part},
+		     {"manager", manager_part},
+		     {"licence_assign", licence_part},
+		     {"licence_reinstate", licence_part},
+		     {"licence_revoke", licence_part},
+		     {"revoke_sessions", sessions_part},
+		     {"group_find", group_find_part},
+		     {"member_add", member_add_part},
+		     {"member_remove", member_remove_part}};
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+		if (strcmp(steps[i].name, op->name) == 0)
+			return steps[i].part(t, op, p);
+	}
+	return -EINVAL;
+}
+
+static void read_part(const struct target *t, const struct target_op *op, size_t part,
 		      struct part *p)
 {
+	user_path(op, p);
+	if (part == 0)
+		buf_addf(&p->path, "?$select=%s", t->select.p);
+	else
+		buf_adds(&p->path, "/memberOf?$select=id&$top=999");
+}
+
+static int make_part(const struct target *t, const struct target_op *op, size_t part,
+		     struct part *p)
+{
+	if (part != graph_main_part(t, op) && graph_changes_licence(op)) {
+		buf_adds(&p->path, "/subscribedSkus");
+		return 0;
+	}
 	switch (op->kind) {
 	case TARGET_FIND:
 		find_part(t, op, part, p);
 		break;
 	case TARGET_READ:
-		user_path(op, p);
-		buf_addf(&p->path, "?$select=%s", t->select.p);
+		read_part(t, op, part, p);
 		break;
 	case TARGET_CREATE:
 		p->method = HTTP_POST;
@@ -160,20 +275,24 @@ static void make_part(const struct target *t, const struct target_op *op, size_t
 		user_path(op, p);
 		break;
 	case TARGET_STEP:
-		step_part(t, op, p);
-		break;
+		return step_part(t, op, p);
 	case TARGET_KINDS:
 		break;
 	}
+	return 0;
 }
 
 /* ---- requests ---- */
 
-void graph_part_id(const struct target_op *op, size_t part, struct buf *out)
+void graph_part_id(const struct target *t, const struct target_op *op, size_t part, struct buf *out)
 {
+	size_t main = graph_main_part(t, op);
+
 	buf_adds(out, op->user);
-	if (part > 0)
-		buf_adds(out, "-deleted");
+	if (part < main)
+		buf_adds(out, "-before");
+	else if (part > main)
+		buf_adds(out, main ? "-after" : op->kind == TARGET_READ ? "-holds" : "-deleted");
 }
 
 bool graph_is_batch(const struct target *t, struct target_op *const *ops, size_t n)
@@ -190,31 +309,49 @@ static void common(const struct target *t, struct target_request *ret)
 		ret->header_n = 0;
 }
 
-static void request_plain(const struct target *t, const struct target_op *op,
-			  struct target_request *ret)
+static int request_plain(const struct target *t, const struct target_op *op,
+			 struct target_request *ret)
 {
 	CLEANUP(part_done) struct part p = {0};
 
-	make_part(t, op, 0, &p);
+	if (make_part(t, op, 0, &p) < 0)
+		return -EINVAL;
 	ret->method = p.method;
 	buf_addf(&ret->url, "%s%s", t->base, p.path.p);
 	if (!p.body)
-		return;
+		return 0;
 	ret->content_type = JSON;
 	json_print(p.body, &ret->body);
+	return 0;
 }
 
-static void add_part(const struct target *t, const struct target_op *op, size_t i, cJSON *requests)
+/* In a row, so that the counts stand before and after the change. */
+static void add_dependence(const struct target *t, const struct target_op *op, size_t i, cJSON *one)
+{
+	CLEANUP(buf_cleanup) struct buf id = {0};
+	cJSON *on;
+
+	if (i == 0 || !graph_changes_licence(op))
+		return;
+	graph_part_id(t, op, i - 1, &id);
+	on = cJSON_AddArrayToObject(one, "dependsOn");
+	cJSON_AddItemToArray(on, cJSON_CreateString(id.p));
+}
+
+static int add_part(const struct target *t, const struct target_op *op, size_t i, cJSON *requests)
 {
 	CLEANUP(part_done) struct part p = {0};
 	CLEANUP(buf_cleanup) struct buf id = {0};
-	cJSON *one = cJSON_CreateObject(), *headers;
+	cJSON *one, *headers;
 
-	make_part(t, op, i, &p);
-	graph_part_id(op, i, &id);
+	if (make_part(t, op, i, &p) < 0)
+		return -EINVAL;
+	one = cJSON_CreateObject();
+	graph_part_id(t, op, i, &id);
 	cJSON_AddStringToObject(one, "id", id.p);
 	cJSON_AddStringToObject(one, "method", http_method_name(p.method));
 	cJSON_AddStringToObject(one, "url", p.path.p);
+	add_dependence(t, op, i, one);
 	if (p.body) {
 		headers = cJSON_AddObjectToObject(one, "headers");
 		cJSON_AddStringToObject(headers, "Content-Type", JSON);
@@ -222,30 +359,30 @@ static void add_part(const struct target *t, const struct target_op *op, size_t 
 		p.body = NULL;
 	}
 	cJSON_AddItemToArray(requests, one);
+	return 0;
 }
 
 int graph_request(struct target *t, struct target_op *const *ops, size_t n,
 		  struct target_request *ret)
 {
 	cJSON *body, *requests;
+	int rc = 0;
 
 	common(t, ret);
-	if (!graph_is_batch(t, ops, n)) {
-		request_plain(t, ops[0], ret);
-		return 0;
-	}
+	if (!graph_is_batch(t, ops, n))
+		return request_plain(t, ops[0], ret);
 	body = cJSON_CreateObject();
 	requests = cJSON_AddArrayToObject(body, "requests");
 	for (size_t i = 0; i < n; i++) {
-		for (size_t k = 0; k < graph_parts(t, ops[i]); k++)
-			add_part(t, ops[i], k, requests);
+		for (size_t k = 0; k < graph_parts(t, ops[i]) && rc == 0; k++)
+			rc = add_part(t, ops[i], k, requests);
 	}
 	ret->method = HTTP_POST;
 	buf_addf(&ret->url, "%s/$batch", t->base);
 	ret->content_type = JSON;
 	json_print(body, &ret->body);
 	cJSON_Delete(body);
-	return 0;
+	return rc;
 }
 
 int graph_list(struct target *t, const char *next, struct target_request *ret)

@@ -60,6 +60,20 @@ struct target_op *target_plan_add(struct target_plan *p, enum target_kind kind, 
 	return op;
 }
 
+void target_plan_drop(struct target_plan *p, struct target_op *op)
+{
+	struct target_op **at = &p->first;
+
+	while (*at && *at != op)
+		at = &(*at)->next;
+	if (!*at)
+		return;
+	*at = op->next;
+	if (p->end == &op->next)
+		p->end = at;
+	target_op_free(op);
+}
+
 bool target_no_seat(const struct target_want *want, const char *sku)
 {
 	for (size_t i = 0; want->no_seat && want->no_seat[i]; i++) {

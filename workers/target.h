@@ -56,8 +56,9 @@ struct target_op {
 	const char *name; /* static text for logs, metrics and RESULT.ops */
 	/* STEP, DELETE: needs this permit ("delete", "licence_revoke", WIRE_SERIAL: one user at a time); NULL: none */
 	const char *permit;
-	char *what; /* tells two of one permit or STEP apart (a sku); NULL: "" */
-	bool intent; /* STEP: `remember` is NOTEd before the request, because it cannot be re-derived */
+	char *what;  /* tells two of one permit or STEP apart (a sku); NULL: "" */
+	bool intent; /* `remember` is NOTEd before the request, because it cannot be re-derived */
+	bool go_on; /* a refusal of this one (PARK, REJECT) does not stop the others: it is told when they are done */
 	cJSON *set;   /* path → value, not null (paths as in the mapping) */
 	cJSON *clear; /* path → null. The core takes it away when a mass clearing has no permit */
 	enum target_switch enabled; /* the core sets KEEP when a disable has no permit */
@@ -135,6 +136,8 @@ void target_plan_init(struct target_plan *p);
 void target_plan_done(struct target_plan *p);
 struct target_op *target_plan_add(struct target_plan *p, enum target_kind kind, const char *name);
 void target_op_free(struct target_op *op);
+
+void target_plan_drop(struct target_plan *p, struct target_op *op); /* takes it out and frees it */
 
 /* Fields that differ: into op->set and op->clear. account NULL: every field. same may be NULL: JSON equality. Paths are read
  * from account with mapping_get. Returns the number of differing fields. */

@@ -15,17 +15,21 @@
 #define LOGIN_URL "https://login.microsoftonline.com"
 #define EXISTING  (ON(TARGET_UPDATE) | ON(TARGET_DELETE) | ON(TARGET_STEP))
 
-enum { LANE_FIND, LANE_REST };
+enum { LANE_FIND, LANE_READ, LANE_LICENCE, LANE_REST };
 enum { SETTLE_MS = 60000, PAGE_DEFAULT = 999 };
 
 /* batch      users in one $batch
  * page_size  of a listing
  * restore    false: do not look into deletedItems before a creation
+ * revoke_sessions  false: disabling leaves open sessions alone
+ * count_seats      false: changes of licences tell no figures of the subscription
  * priority   x-ms-throttle-priority of every request */
 static const struct option_row option_rows[] = {
 	{"batch", OPTION_INT, 1, GRAPH_BATCH_MAX, NULL},
 	{"page_size", OPTION_INT, 1, 999, NULL},
 	{"restore", OPTION_BOOL, 0, 0, NULL},
+	{"revoke_sessions", OPTION_BOOL, 0, 0, NULL},
+	{"count_seats", OPTION_BOOL, 0, 0, NULL},
 	{"priority", OPTION_WORD, 0, 0, "none|low|normal|high"},
 	{NULL, OPTION_TYPES, 0, 0, NULL},
 };
@@ -47,6 +51,23 @@ static const struct verdict_row rows[] = {
 	 VERDICT_CLASS_PARK, "name_taken", NULL},
 	{WRITE, 400, 409, "Request_BadRequest/ObjectConflict*", VERDICT_CLASS_PARK, "name_taken",
 	 "name:"},
+	{ON(TARGET_STEP), 400, 400, "Request_BadRequest/NoSeats*", VERDICT_CLASS_PARK, "no_seat",
+	 "seat:"},
+	{ON(TARGET_STEP), 400, 400, "Request_BadRequest/UsageLocation", VERDICT_CLASS_PARK,
+	 "usage_location_missing", NULL},
+	{ON(TARGET_STEP), 400, 400, "Request_BadRequest/NotAssigned", VERDICT_CLASS_OK, NULL, NULL},
+	{ON(TARGET_STEP), 400, 400, "Request_BadRequest/AlreadyMember", VERDICT_CLASS_OK, NULL,
+	 NULL},
+	{ON(TARGET_STEP), 400, 400, "Request_BadRequest/DynamicGroup", VERDICT_CLASS_PARK,
+	 "group_dynamic", NULL},
+	{ON(TARGET_STEP), 400, 400, "MasteredGroup", VERDICT_CLASS_PARK, "group_mastered_elsewhere",
+	 NULL},
+	{ON(TARGET_STEP), 404, 404, "NoGroup", VERDICT_CLASS_PARK, "group_missing", NULL},
+	{ON(TARGET_STEP), 404, 404, "AmbiguousGroup", VERDICT_CLASS_PARK, "group_ambiguous", NULL},
+	{ON(TARGET_STEP), 404, 404, "NoMember", VERDICT_CLASS_OK, NULL, NULL},
+	{ON(TARGET_STEP), 403, 403, "NoPermission", VERDICT_CLASS_REJECT, "permission_missing",
+	 NULL},
+	{ON(TARGET_STEP), 424, 424, "NoCounts", VERDICT_CLASS_DOWNGRADE, NULL, NULL},
 	{0, 400, 403, "Request_BadRequest/OnPremisesMastered*", VERDICT_CLASS_PARK,
 	 "mastered_on_premises", NULL},
 	{0, 400, 403, "Request_BadRequest/ExternallyMastered*", VERDICT_CLASS_PARK,
@@ -149,6 +170,35 @@ static void take_fields(const struct conf_node *conf, struct target *t, struct b
 	cJSON_Delete(mapping);
 }
 
+/* Licences and groups: what needs reading, and names that only the service can make ids of. */
+static void take_holdings(const struct conf_node *conf, struct target *t, struct buf *errors)
+{
+	const struct conf_node *policy = conf_section(conf, "licence_policy"), *rule;
+
+	t->has_licences = conf_at(conf, "licences", 0, NULL) || conf_item(policy, "revoke_when", 0);
+	t->holdings = t->has_licences || conf_at(conf, "groups", 0, NULL);
+	t->counts = t->has_licences && json_true(t->options, "count_seats", true);
+	if (t->has_licences)
+		buf_adds(&t->select, ",assignedLicenses,licenseAssignmentStates");
+	for (size_t i = 0; (rule = conf_at(conf, "licences", i, NULL)); i++) {
+		if (graph_is_guid(conf_text(rule, "sku")))
+			continue;
+		t->sku_names = mem_resize((void *)t->sku_names,
+					  (t->sku_names_n + 1) * sizeof(*t->sku_names));
+		t->sku_names[t->sku_names_n++] = mem_dup(conf_text(rule, "sku"));
+	}
+	for (size_t i = 0; (rule = conf_at(conf, "groups", i, NULL)); i++) {
+		if (!conf_text(rule, "kind"))
+			continue;
+		options_where(rule, "kind", errors);
+		buf_adds(errors, "groups.kind: driver graph has groups alone; leave it out\n");
+	}
+	if (strcmp(conf_text(policy, "action"), "strip") == 0)
+		return;
+	options_where(policy, "action", errors);
+	buf_adds(errors, "licence_policy.action: driver graph expects strip\n");
+}
+
 static char *without_slash(const char *url)
 {
 	char *out = mem_dup(url ? url : "");
@@ -157,6 +207,15 @@ static char *without_slash(const char *url)
 	while (n > 0 && out[n - 1] == '/')
 		out[--n] = '\0';
 	return out;
+}
+
+static void names_free(struct graph_name *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(names[i].name);
+		free(names[i].id);
+	}
+	free(names);
 }
 
 static void graph_destroy(struct target *t)
@@ -168,6 +227,11 @@ static void graph_destroy(struct target *t)
 	free(t->tenant);
 	buf_done(&t->origin);
 	buf_done(&t->select);
+	names_free(t->skus, t->skus_n);
+	names_free(t->groups, t->groups_n);
+	for (size_t i = 0; i < t->sku_names_n; i++)
+		free(t->sku_names[i]);
+	free((void *)t->sku_names);
 	cJSON_Delete(t->options);
 	free(t);
 }
@@ -184,6 +248,7 @@ static struct target *graph_create(const struct conf_node *conf, struct buf *why
 	t->tenant = mem_dup(conf_text(conf, "tenant") ? conf_text(conf, "tenant") : "");
 	t->options = options_read(conf, option_rows, why);
 	take_fields(conf, t, why);
+	take_holdings(conf, t, why);
 	if (oauth_origin(t->base, &t->origin) < 0) {
 		options_where(conf, "url", why);
 		buf_adds(why, "url: expected an absolute URL\n");
@@ -195,6 +260,7 @@ static struct target *graph_create(const struct conf_node *conf, struct buf *why
 	t->batch = (size_t)json_int(t->options, "batch", GRAPH_BATCH_MAX);
 	t->page = json_int(t->options, "page_size", PAGE_DEFAULT);
 	t->restore = json_true(t->options, "restore", true);
+	t->revoke_sessions = json_true(t->options, "revoke_sessions", true);
 	t->priority = priorities[options_word(t->options, option_rows, "priority", 0)];
 	return t;
 }
@@ -219,9 +285,14 @@ static bool graph_check(struct target *t, size_t step, struct target_request *re
 		buf_addf(&ret->url, "%s/organization?$select=id,verifiedDomains", t->base);
 		return true;
 	}
-	*ret_title = "users";
-	buf_addf(&ret->url, "%s/users?$select=%s&$top=1", t->base, t->select.p);
-	return step == 1;
+	if (step == 1) {
+		*ret_title = "users";
+		buf_addf(&ret->url, "%s/users?$select=%s&$top=1", t->base, t->select.p);
+		return true;
+	}
+	*ret_title = "licences";
+	buf_addf(&ret->url, "%s/subscribedSkus", t->base);
+	return step == 2 && t->has_licences;
 }
 
 static void tell_domains(const cJSON *json, struct buf *text)
@@ -240,6 +311,23 @@ static void tell_domains(const cJSON *json, struct buf *text)
 		buf_adds(text, " none is shown");
 }
 
+/* Configured names must be told by the service; without them ids are enough. */
+static bool skus_good(struct target *t, const cJSON *json, bool told, struct buf *text)
+{
+	bool good = told || t->sku_names_n == 0;
+
+	if (told)
+		graph_learn_skus(t, json);
+	for (size_t i = 0; told && i < t->sku_names_n; i++) {
+		if (graph_sku_id(t, t->sku_names[i]))
+			continue;
+		buf_addf(text, "there is no subscription %s; ", t->sku_names[i]);
+		good = false;
+	}
+	buf_addf(text, "%zu subscriptions", t->skus_n);
+	return good;
+}
+
 static bool graph_checked(struct target *t, size_t step, const struct http_response *r,
 			  struct buf *text)
 {
@@ -247,14 +335,15 @@ static bool graph_checked(struct target *t, size_t step, const struct http_respo
 	bool good = r->status == 200 && json_array(json, "value");
 	const char *code, *message;
 
-	(void)t;
 	graph_error(json, &code, &message);
 	if (!good)
 		buf_addf(text, "status %ld %s %s", r->status, code, message);
 	else if (step == 0)
 		tell_domains(json, text);
-	else
+	else if (step == 1)
 		buf_adds(text, "users can be read");
+	if (step == 2)
+		good = skus_good(t, json, good, text);
 	/* the organization is for people to see; its permission is not needed for the work */
 	good = good || (step == 0 && r->status == 403);
 	cJSON_Delete(json);
@@ -275,7 +364,27 @@ static unsigned graph_lane(const struct target *t, const struct target_op *op, s
 	size_t most = t->batch / graph_parts(t, op);
 
 	*ret_most = most ? most : 1;
-	return graph_looks_deleted(t, op) ? LANE_FIND : LANE_REST;
+	if (graph_looks_deleted(t, op))
+		return LANE_FIND;
+	if (op->kind == TARGET_READ && t->holdings)
+		return LANE_READ;
+	if (!graph_changes_licence(op))
+		return LANE_REST;
+	if (t->counts)
+		*ret_most =
+			1; /* its parts stand in a row, and a $batch is all parallel or all in a row */
+	return LANE_LICENCE;
+}
+
+/* Who may not count the seats changes licences all the same. */
+static bool graph_downgrade(struct target *t, const struct target_op *op,
+			    const struct target_answer *answer)
+{
+	(void)answer;
+	if (!graph_changes_licence(op))
+		return false;
+	t->counts = false;
+	return true;
 }
 
 const struct target_driver target_graph = {
@@ -297,7 +406,7 @@ const struct target_driver target_graph = {
 	.lane = graph_lane,
 	.request = graph_request,
 	.answers = graph_answers,
-	.downgrade = NULL,
+	.downgrade = graph_downgrade,
 	.list = graph_list,
 	.listed = graph_listed,
 };

@@ -128,6 +128,8 @@ void task_drop(struct task *t)
 	buf_done(&t->ops);
 	buf_done(&t->wants);
 	buf_done(&t->audit);
+	buf_done(&t->late.detail);
+	buf_done(&t->late.waits);
 	free(t);
 }
 
@@ -322,7 +324,9 @@ void task_submit(struct task *t, struct target_op *op, bool alone, exchange_fn f
 	exchange_submit(t->desk->exchange, &t->job);
 }
 
-void task_fail(struct task *t, const struct exchange_outcome *o)
+/* waits holds what end->waits points to. */
+static struct task_end end_of(const struct task *t, const struct exchange_outcome *o,
+			      struct buf *waits)
 {
 	static const enum wire_verdict verdicts[VERDICT_CLASSES] = {
 		[VERDICT_CLASS_OK] = VERDICT_DONE,
@@ -338,26 +342,58 @@ void task_fail(struct task *t, const struct exchange_outcome *o)
 		[VERDICT_CLASS_AUTH] = VERDICT_AUTH_FAILED,
 		[VERDICT_CLASS_DOWN] = VERDICT_DOWN,
 	};
-	CLEANUP(buf_cleanup) struct buf waits = {0};
 	const struct target_answer *a = o->answer;
 	const char *field = a->field.n ? a->field.p : NULL;
 	const char *value = field ? json_text(t->document, field) : NULL;
 
 	if (o->verdict.waits) {
-		buf_adds(&waits, o->verdict.waits);
+		buf_adds(waits, o->verdict.waits);
 		if (value)
-			buf_adds(&waits, value);
+			buf_adds(waits, value);
 		else
-			buf_add(&waits, a->field.p, a->field.n);
+			buf_add(waits, a->field.p, a->field.n);
 	} else if (o->verdict.class == VERDICT_CLASS_EXISTS && value) {
-		buf_addf(&waits, "name:%s", value);
+		buf_addf(waits, "name:%s", value);
 	}
-	task_finish(t, &(struct task_end){.verdict = verdicts[o->verdict.class],
-					  .reason = o->verdict.reason,
-					  .detail = a->detail.n ? buf_slice(&a->detail)
-								: slice_of(o->error),
-					  .after_ms = o->verdict.after_ms,
-					  .waits = waits.p});
+	return (struct task_end){.verdict = verdicts[o->verdict.class],
+				 .reason = o->verdict.reason,
+				 .detail = a->detail.n ? buf_slice(&a->detail) : slice_of(o->error),
+				 .after_ms = o->verdict.after_ms,
+				 .waits = waits->p};
+}
+
+void task_fail(struct task *t, const struct exchange_outcome *o)
+{
+	CLEANUP(buf_cleanup) struct buf waits = {0};
+	struct task_end end = end_of(t, o, &waits);
+
+	task_finish(t, &end);
+}
+
+void task_fail_later(struct task *t, const struct exchange_outcome *o)
+{
+	CLEANUP(buf_cleanup) struct buf waits = {0};
+	struct task_end end = end_of(t, o, &waits);
+
+	if (t->late.set)
+		return;
+	t->late.set = true;
+	t->late.verdict = end.verdict;
+	t->late.reason = end.reason;
+	buf_add(&t->late.detail, end.detail.p, end.detail.n);
+	if (end.waits)
+		buf_adds(&t->late.waits, end.waits);
+}
+
+void task_finish_late(struct task *t)
+{
+	CLEANUP(buf_cleanup) struct buf detail = t->late.detail, waits = t->late.waits;
+
+	t->late.detail = t->late.waits = (struct buf){0};
+	task_finish(t, &(struct task_end){.verdict = t->late.verdict,
+					  .reason = t->late.reason,
+					  .detail = buf_slice(&detail),
+					  .waits = waits.n ? waits.p : NULL});
 }
 
 /* ---- RESULT ---- */

@@ -1,5 +1,6 @@
 #include "task_own.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- an operation was done ---- */
@@ -77,13 +78,27 @@ static void op_pop(struct task *t)
 	t->intent_noted = false;
 }
 
-static void finished(struct task *t)
+/* What holds of who left, also when something else of him was refused. */
+static void mark_left(struct task *t)
 {
 	if (t->left && t->link == LINK_DISABLED && t->wants_n == 0 &&
 	    !task_memory_ms(t, "left_ms")) {
 		task_remember_ms(t, "left_ms", t->now_unix_ms);
 		if (t->desk->leave == TASK_LEAVE_DELETE)
 			t->look_again_unix_ms = t->now_unix_ms + t->desk->delete_after_ms;
+	}
+}
+
+static void finished(struct task *t)
+{
+	mark_left(t);
+	if (t->late.set) {
+		task_finish_late(t);
+		return;
+	}
+	if (t->plan.parked) {
+		task_park_by_plan(t);
+		return;
 	}
 	if (!t->left) {
 		task_remember_ms(t, "left_ms", 0);
@@ -176,6 +191,21 @@ static void op_stale(struct task *t, const struct exchange_outcome *o)
 		task_fail(t, o);
 }
 
+/* The others go on, but for those that build on it. */
+static void op_refused(struct task *t, const struct exchange_outcome *o)
+{
+	char *what = t->plan.first->what;
+
+	task_fail_later(t, o);
+	t->plan.first->what = NULL;
+	op_pop(t);
+	while (t->plan.first && what && *what && t->plan.first->what &&
+	       strcmp(t->plan.first->what, what) == 0)
+		op_pop(t);
+	free(what);
+	task_apply_next(t);
+}
+
 static void on_applied(void *arg, struct exchange_job *job, struct exchange_outcome *o)
 {
 	struct task *t = arg;
@@ -204,6 +234,9 @@ static void on_applied(void *arg, struct exchange_job *job, struct exchange_outc
 		op_exists(t, o);
 	} else if (class == VERDICT_CLASS_STALE) {
 		op_stale(t, o);
+	} else if (t->plan.first->go_on &&
+		   (class == VERDICT_CLASS_PARK || class == VERDICT_CLASS_REJECT)) {
+		op_refused(t, o);
 	} else {
 		task_fail(t, o);
 	}
@@ -214,10 +247,7 @@ void task_apply_next(struct task *t)
 	struct target_op *op = t->plan.first;
 
 	if (!op) {
-		if (t->plan.parked)
-			task_park_by_plan(t);
-		else
-			finished(t);
+		finished(t);
 		return;
 	}
 	if (op->intent && !t->intent_noted) {

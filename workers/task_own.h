@@ -64,6 +64,12 @@ struct task {
 	task_next_fn after_note;
 	enum task_note note;
 	int64_t note_sent_ms;
+	struct task_late {
+		bool set;
+		enum wire_verdict verdict;
+		const char *reason;
+		struct buf detail, waits;
+	} late; /* the first refusal of an operation that did not stop the others */
 	bool intent_noted, looked_again, gone_once;
 	bool claimed;		     /* this task found the account */
 	bool looked, looked_as_made; /* a FIND was sent; one by task_creating_key */
@@ -95,6 +101,9 @@ struct task_end {
 void task_finish(struct task *t, const struct task_end *end); /* t is gone after it */
 void task_done(struct task *t);				      /* DONE; t is gone */
 void task_drop(struct task *t);				      /* without a word; t is gone */
+/* What the exchange said is told when the other operations are done. */
+void task_fail_later(struct task *t, const struct exchange_outcome *o);
+void task_finish_late(struct task *t); /* t is gone after it */
 /* Ends t by what the exchange said about an operation (no OK, GONE, EXISTS or STALE). */
 void task_fail(struct task *t, const struct exchange_outcome *o);
 

@@ -294,6 +294,9 @@ void task_plan(struct task *t)
 	t->wants_n = 0;
 	buf_clear(&t->wants);
 	t->intent_noted = false;
+	t->late.set = false;
+	buf_clear(&t->late.detail);
+	buf_clear(&t->late.waits);
 	if (t->desk->driver->plan(t->desk->target, &want, &t->plan) < 0) {
 		CLEANUP(buf_cleanup) struct buf detail = {0};
 

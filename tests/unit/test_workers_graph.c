@@ -164,7 +164,8 @@ static const struct {
 	 "update set={" NEEDED "} clear={\"city\":null}"},
 	{"disable",
 	 {.document = "{" NEEDED "}", .account = "{" REMOTE "}", .link = LINK_ACTIVE},
-	 "update disable"},
+	 "update remember={\"revoke_sessions\":true} disable; "
+	 "revoke_sessions remember={\"revoke_sessions\":null} permit=disable"},
 	{"enable again",
 	 {.document = "{" NEEDED "}",
 	  .account = "{" REMOTE "}",
@@ -172,7 +173,10 @@ static const struct {
 	  .enabled = true,
 	  .link = LINK_DISABLED},
 	 "update enable"},
-	{"left", {.left = true, .link = LINK_ACTIVE}, "update disable"},
+	{"left",
+	 {.left = true, .link = LINK_ACTIVE},
+	 "update remember={\"revoke_sessions\":true} disable; "
+	 "revoke_sessions remember={\"revoke_sessions\":null} permit=disable"},
 	{"left and off", {.left = true, .link = LINK_DISABLED}, "nothing"},
 	{"left for good", {.left = true, .leave_delete = true}, "delete permit=delete"},
 	{"left for good, deleted already",
@@ -197,7 +201,8 @@ static const struct {
 		      "\"anna@a.example\"}",
 	  .account = "{" REMOTE "}",
 	  .link = LINK_ACTIVE},
-	 "update disable"},
+	 "update remember={\"revoke_sessions\":true} disable; "
+	 "revoke_sessions remember={\"revoke_sessions\":null} permit=disable"},
 	{"mastered elsewhere",
 	 {.document = "{" NEEDED "}",
 	  .account = "{" REMOTE ",\"onPremisesSyncEnabled\":true}",
