@@ -51,7 +51,7 @@ class Authority:
         self._key = self.directory / "ca.key"
         if not self.ca_file.exists():
             _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                     "-days", "30", "-subj", "/CN=dirpipe tests", "-keyout", self._key, "-out", self.ca_file,
+                     "-days", "3650", "-subj", "/CN=dirpipe tests", "-keyout", self._key, "-out", self.ca_file,
                      "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
     def issue(self, name, subject="DNS:localhost,IP:127.0.0.1", rsa=False):
@@ -64,7 +64,7 @@ class Authority:
         extensions = self.directory / f"{name}.ext"
         extensions.write_text(f"subjectAltName={subject}\nextendedKeyUsage=serverAuth,clientAuth\n")
         _openssl("x509", "-req", "-in", request, "-CA", self.ca_file, "-CAkey", self._key, "-CAcreateserial",
-                 "-days", "30", "-extfile", extensions, "-out", cert)
+                 "-days", "3650", "-extfile", extensions, "-out", cert)
         key.chmod(0o600)
         return cert, key
 
