@@ -255,7 +255,9 @@ static void plan_update(const struct target_want *want, const cJSON *document,
 {
 	struct target_op found = {0}, *op;
 
-	target_diff(document, want->account ? want->account->json : NULL, graph_same, &found);
+	if (!want->document_applied)
+		target_diff(document, want->account ? want->account->json : NULL, graph_same,
+			    &found);
 	drop_kept(&found);
 	complete_org_data(want, document, &found);
 	found.enabled = switch_of(want);

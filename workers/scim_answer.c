@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ID_MOST = 512 };
-
 const cJSON *scim_member(const cJSON *object, const char *name)
 {
 	return cJSON_IsObject(object) ? cJSON_GetObjectItem(object, name) : NULL;
@@ -23,7 +21,8 @@ static const char *text_of(const cJSON *object, const char *name)
 /* It stands in a URL as one segment: "." and ".." would name another resource. */
 static bool id_valid(const char *id)
 {
-	return id && *id && strlen(id) <= ID_MOST && strcmp(id, ".") != 0 && strcmp(id, "..") != 0;
+	return id && *id && strlen(id) <= SCIM_ID_MOST && strcmp(id, ".") != 0 &&
+	       strcmp(id, "..") != 0;
 }
 
 /* ---- one resource ---- */
@@ -124,6 +123,14 @@ static void take_plain_error(const struct target_op *op, const cJSON *json, stru
 		take_error(op, json, a);
 	else
 		buf_add(&a->detail, body.p, body.n > 500 ? 500 : body.n);
+}
+
+void scim_take_error(const struct target_op *op, struct slice body, struct target_answer *a)
+{
+	cJSON *json = json_parse(body, NULL);
+
+	take_plain_error(op, json, body, a);
+	cJSON_Delete(json);
 }
 
 /* ---- one operation ---- */
@@ -284,8 +291,7 @@ static void find_failed(struct target *t)
 		t->find_most = 1;
 }
 
-/* 4xx that says something about the filter, and not about the caller or the rate. */
-static bool filter_refused(long status)
+bool scim_refused(long status)
 {
 	return (status >= 400 && status <= 499 && status != 401 && status != 403 && status != 408 &&
 		status != 429) ||
@@ -297,7 +303,7 @@ static void answer_finds(struct target *t, struct target_op *const *ops, size_t 
 {
 	cJSON *json = json_parse(r->body, NULL);
 	bool good = r->status >= 200 && r->status <= 299;
-	bool alone = good ? !proves_all(t, ops, n, json) : filter_refused(r->status);
+	bool alone = good ? !proves_all(t, ops, n, json) : scim_refused(r->status);
 	const cJSON *list = good && !alone ? resources_of(json) : NULL, *item;
 
 	for (size_t i = 0; i < n; i++) {
@@ -444,7 +450,9 @@ static void answer_bulk(struct target *t, struct target_op *const *ops, size_t n
 void scim_answers(struct target *t, struct target_op *const *ops, size_t n,
 		  const struct http_response *response, struct target_answer *answers)
 {
-	if (n == 1)
+	if (ops[0]->kind == TARGET_STEP)
+		scim_group_answers(t, ops, n, response, answers);
+	else if (n == 1)
 		answer_one(t, ops[0], response, &answers[0]);
 	else if (ops[0]->kind == TARGET_FIND)
 		answer_finds(t, ops, n, response, answers);

@@ -9,6 +9,7 @@
 #include "options.h"
 #include "target.h"
 
+#define SCIM_GROUP	"urn:ietf:params:scim:schemas:core:2.0:Group"
 #define SCIM_CORE	"urn:ietf:params:scim:schemas:core:2.0:User"
 #define SCIM_ENTERPRISE "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 #define SCIM_MESSAGE	"urn:ietf:params:scim:api:messages:2.0:"
@@ -16,11 +17,21 @@
 
 enum scim_update { SCIM_UPDATE_AUTO, SCIM_UPDATE_PATCH, SCIM_UPDATE_PUT };
 enum scim_auto { SCIM_AUTO, SCIM_ALWAYS, SCIM_NEVER };
+enum scim_group_key { SCIM_GROUP_NAME, SCIM_GROUP_ID, SCIM_GROUP_EXTERNAL };
+enum { SCIM_ID_MOST = 512 };
 
 /* What the configuration says, or the service. */
 struct scim_ability {
 	enum scim_auto asked;
 	bool on;
+};
+
+/* A group that the configuration names, as the service knows it. */
+struct scim_group {
+	char *remote; /* as configured */
+	char *id;     /* NULL: it is not there, or there are several of that name */
+	bool ambiguous;
+	int64_t asked_unix_ms; /* when a task last looked for it in vain */
 };
 
 struct scim_listing { /* of the one listing that runs */
@@ -32,10 +43,13 @@ struct scim_listing { /* of the one listing that runs */
 struct target {
 	char *base;  /* without a slash at the end */
 	char *users; /* endpoint: "Users" */
+	char *group_path;
 	cJSON *options;
-	bool lower, discovery, pathless, string_booleans, initial_password;
+	bool lower, discovery, pathless, string_booleans, initial_password, schemas;
+	bool whole_lists; /* a path that selects an element is written by its whole attribute */
+	bool frozen;	  /* an inactive account's fields cannot be changed */
 	enum scim_update update;
-	const char *media_type;
+	const char *media_type, *accept;
 	int64_t page;
 	bool page_given;
 	struct scim_ability patch, bulk, filter, etag, manager, cursor;
@@ -49,7 +63,33 @@ struct target {
 	unsigned find_failed;
 	bool config_missing; /* no /ServiceProviderConfig: the plural is tried */
 	struct scim_listing listing;
+	/* paths: of the mapping; those that the service's schema calls readOnly, immutable (NULL: not learned) */
+	cJSON *mapped, *read_only, *immutable;
+	struct scim_group *groups;
+	size_t groups_n, members_most, member_removes;
+	enum scim_group_key group_key;
+	bool remove_by_value, short_groups;
 };
+
+/* scim_discover.c: target_driver's check and checked */
+bool scim_check(struct target *t, size_t step, struct target_request *ret, const char **ret_title);
+bool scim_checked(struct target *t, size_t step, const struct http_response *r, struct buf *text);
+
+/* scim_groups.c */
+void scim_groups_read(struct target *t, const struct conf_node *conf, struct buf *errors);
+void scim_groups_done(struct target *t);
+void scim_group_find(const struct target *t, const struct scim_group *g,
+		     struct target_request *ret);
+/* What a look-up said; json may be NULL. One line for people into text; false: no answer to the question. */
+bool scim_group_learn(struct target *t, struct scim_group *g, long status, const cJSON *json,
+		      struct buf *text);
+void scim_plan_groups(const struct target *t, const struct target_want *want,
+		      struct target_plan *ret);
+unsigned scim_group_lane(const struct target *t, const struct target_op *op, size_t *ret_most);
+int scim_group_request(const struct target *t, struct target_op *const *ops, size_t n,
+		       struct target_request *ret);
+void scim_group_answers(struct target *t, struct target_op *const *ops, size_t n,
+			const struct http_response *r, struct target_answer *answers);
 
 /* scim_plan.c */
 int scim_plan(const struct target *t, const struct target_want *want, struct target_plan *ret);
@@ -82,6 +122,10 @@ int scim_listed(struct target *t, const struct http_response *response,
 		void (*take)(void *arg, const struct target_account *account), void *arg,
 		char **ret_next);
 void scim_canary_drop(struct target *t);
+/* scimType, detail and field of an answer that refuses. */
+void scim_take_error(const struct target_op *op, struct slice body, struct target_answer *a);
+/* A status that says something about the request, and not about the caller or the rate. */
+bool scim_refused(long status);
 /* Booleans as some services print them ("True"); otherwise when it is none. */
 bool scim_true(const cJSON *value, bool otherwise);
 /* A member whatever the case of its name. */

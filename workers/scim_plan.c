@@ -333,6 +333,23 @@ static bool never_returned(const char *path)
 	return strcasecmp(path, "password") == 0;
 }
 
+static bool listed(const cJSON *paths, const char *path)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach (item, paths) {
+		if (strcmp(item->valuestring, path) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* By the service's own schema. */
+static bool never_changed(const struct target *t, const char *path)
+{
+	return t->schemas && (listed(t->read_only, path) || listed(t->immutable, path));
+}
+
 static void diff(const struct target *t, const cJSON *document, const cJSON *account,
 		 struct target_op *op)
 {
@@ -342,7 +359,7 @@ static void diff(const struct target *t, const cJSON *document, const cJSON *acc
 		const cJSON *remote = account ? scim_get(account, item->string) : NULL;
 		cJSON *desired;
 
-		if (never_returned(item->string))
+		if (never_returned(item->string) || never_changed(t, item->string))
 			continue;
 		desired = scim_value(t, item->string, item);
 		if (account &&
@@ -426,14 +443,48 @@ static enum target_switch switch_of(const struct target_want *want)
 	return want->enabled ? TARGET_ENABLE : TARGET_DISABLE;
 }
 
+static bool selects(const cJSON *paths)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach (item, paths) {
+		if (strchr(item->string, '['))
+			return true;
+	}
+	return false;
+}
+
+/* PUT needs it, and so does an element that is written by its whole attribute. */
 static void keep_account(const struct target *t, const struct target_want *want,
 			 struct target_op *op)
 {
-	if (t->patch.on || !want->account)
+	bool whole = t->whole_lists && (selects(op->set) || selects(op->clear));
+
+	if ((t->patch.on && !whole) || !want->account)
 		return;
 	if (!op->body)
 		op->body = cJSON_CreateObject();
 	cJSON_AddItemToObject(op->body, "account", cJSON_Duplicate(want->account->json, true));
+}
+
+/* Without the account: an element cannot be put into its whole attribute, and nobody knows which fields a frozen account
+ * missed. */
+static bool sees_first(const struct target *t, const struct target_want *want,
+		       const struct target_op *found)
+{
+	if (want->account)
+		return false;
+	return (t->whole_lists && (selects(found->set) || selects(found->clear))) ||
+	       (t->frozen && found->enabled == TARGET_ENABLE);
+}
+
+static void forget_fields(struct target_op *op)
+{
+	cJSON_Delete(op->set);
+	cJSON_Delete(op->clear);
+	cJSON_Delete(op->body);
+	cJSON_Delete(op->remember);
+	op->set = op->clear = op->body = op->remember = NULL;
 }
 
 static void plan_update(const struct target *t, const struct target_want *want,
@@ -442,10 +493,18 @@ static void plan_update(const struct target *t, const struct target_want *want,
 	struct target_op found = {0}, *op;
 	bool drop = drops_manager(t, want);
 
-	diff(t, want->document, want->account ? want->account->json : NULL, &found);
+	if (!want->document_applied)
+		diff(t, want->document, want->account ? want->account->json : NULL, &found);
 	cJSON_DeleteItemFromObject(found.clear, "userName"); /* see mandatory() */
 	set_manager(t, want, &found);
 	found.enabled = switch_of(want);
+	if (sees_first(t, want, &found)) {
+		ret->read = true;
+		forget_fields(&found);
+		return;
+	}
+	if (t->frozen && !want->enabled && found.enabled == TARGET_KEEP)
+		forget_fields(&found);
 	if (drop && !t->patch.on) { /* PUT writes all at once */
 		put(&found.clear, SCIM_MANAGER, cJSON_CreateNull());
 		remember_manager(&found, cJSON_CreateNull());
@@ -471,6 +530,19 @@ static void plan_update(const struct target *t, const struct target_want *want,
 	}
 }
 
+static void plan_create(const struct target *t, const struct target_want *want,
+			struct target_plan *ret)
+{
+	struct target_op *op = target_plan_add(ret, TARGET_CREATE, "create");
+	const cJSON *no = t->schemas ? t->read_only : NULL, *path;
+
+	target_fill(want->document, op);
+	cJSON_ArrayForEach (path, no)
+		cJSON_DeleteItemFromObjectCaseSensitive(op->set, path->valuestring);
+	op->enabled = want->enabled ? TARGET_ENABLE : TARGET_DISABLE;
+	set_manager(t, want, op);
+}
+
 /* userName is required (RFC 7643 4.1.1). Who is to be disabled is disabled all the same, with the name that is there. */
 static bool mandatory(const struct target_want *want, struct target_plan *ret)
 {
@@ -494,13 +566,11 @@ int scim_plan(const struct target *t, const struct target_want *want, struct tar
 	}
 	if (!mandatory(want, ret))
 		return 0;
-	if (!want->create) {
+	if (want->create)
+		plan_create(t, want, ret);
+	else
 		plan_update(t, want, ret);
-		return 0;
-	}
-	op = target_plan_add(ret, TARGET_CREATE, "create");
-	target_fill(want->document, op);
-	op->enabled = want->enabled ? TARGET_ENABLE : TARGET_DISABLE;
-	set_manager(t, want, op);
+	if (!ret->read)
+		scim_plan_groups(t, want, ret);
 	return 0;
 }

@@ -6,8 +6,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define ACCEPT "application/scim+json, application/json"
-
 /* ---- URLs ---- */
 
 void scim_url(const struct target *t, const char *rid, struct buf *out)
@@ -83,7 +81,7 @@ static int request_find_many(struct target *t, struct target_op *const *ops, siz
 		add_clause(&ops[i]->key, &filter);
 	if (t->canary.field) /* else the answer proves nothing, and everybody goes alone */
 		add_clause(&t->canary, &filter);
-	ret->accept = ACCEPT;
+	ret->accept = t->accept;
 	filter_url(t, &filter, &ret->url);
 	return ret->url.n > SCIM_URL_MAX ? -E2BIG : 0;
 }
@@ -91,7 +89,7 @@ static int request_find_many(struct target *t, struct target_op *const *ops, siz
 void scim_get_request(const char *path, struct target_request *ret, const struct target *t)
 {
 	ret->method = HTTP_GET;
-	ret->accept = ACCEPT;
+	ret->accept = t->accept;
 	buf_addf(&ret->url, "%s/%s", t->base, path);
 }
 
@@ -273,12 +271,52 @@ static void patch_add_element(const struct target *t, cJSON *operations, const c
 	cJSON_Delete(whole);
 }
 
+/* Attributes with an element that changes, each as a whole: what was read, with the changes in it. */
+static void patch_lists(const struct target *t, const struct target_op *op, cJSON *operations)
+{
+	const cJSON *account = json_object(op->body, "account"), *item;
+	cJSON *lists = cJSON_CreateObject();
+	struct scim_select s;
+
+	for (int clear = 0; clear < 2; clear++) {
+		const cJSON *paths = clear ? op->clear : op->set;
+
+		cJSON_ArrayForEach (item, paths) {
+			if (!scim_select(item->string, &s))
+				continue;
+			CLEANUP(free_cleanup) char *attr = slice_dup(s.attr);
+			const cJSON *had = scim_member(account, attr);
+
+			if (!cJSON_GetObjectItem(lists, attr) && cJSON_IsArray(had))
+				cJSON_AddItemToObject(lists, attr, cJSON_Duplicate(had, true));
+			if (clear)
+				nested_remove(lists, item->string);
+			else
+				nested_put(t, lists, item->string, item);
+		}
+	}
+	while (lists->child) {
+		cJSON *list = cJSON_DetachItemViaPointer(lists, lists->child);
+		cJSON *o = patch_op(operations, "replace", list->string);
+
+		cJSON_AddItemToObject(o, "value", list);
+	}
+	cJSON_Delete(lists);
+}
+
+static bool by_whole_list(const struct target *t, const struct target_op *op, const char *path)
+{
+	return t->whole_lists && strchr(path, '[') && json_object(op->body, "account");
+}
+
 static void patch_set(const struct target *t, const struct target_op *op, cJSON *operations)
 {
 	const cJSON *item;
 	cJSON *together = t->pathless ? cJSON_CreateObject() : NULL;
 
 	cJSON_ArrayForEach (item, op->set) {
+		if (by_whole_list(t, op, item->string))
+			continue;
 		if (marked_add(op, item->string)) {
 			patch_add_element(t, operations, item->string, item);
 		} else if (together && !strchr(item->string, '[')) {
@@ -308,13 +346,16 @@ static void patch_active(const struct target *t, const struct target_op *op, cJS
 	cJSON_AddItemToObject(o, "value", value);
 }
 
-static void patch_clear(const struct target_op *op, cJSON *operations)
+static void patch_clear(const struct target *t, const struct target_op *op, cJSON *operations)
 {
 	const cJSON *item;
 	struct scim_select s;
 
 	cJSON_ArrayForEach (item, op->clear) {
 		CLEANUP(buf_cleanup) struct buf path = {0};
+
+		if (by_whole_list(t, op, item->string))
+			continue;
 		bool element = scim_select(item->string, &s) && slice_is(s.rest, "value");
 
 		buf_add(&path, item->string,
@@ -333,7 +374,9 @@ static cJSON *patch_body(const struct target *t, const struct target_op *op)
 	if (op->enabled == TARGET_ENABLE)
 		patch_active(t, op, operations);
 	patch_set(t, op, operations);
-	patch_clear(op, operations);
+	patch_clear(t, op, operations);
+	if (t->whole_lists)
+		patch_lists(t, op, operations);
 	if (op->enabled == TARGET_DISABLE)
 		patch_active(t, op, operations);
 	return body;
@@ -382,7 +425,7 @@ static int request_one(struct target *t, struct target_op *op, struct target_req
 {
 	struct shape shape = {0};
 
-	ret->accept = ACCEPT;
+	ret->accept = t->accept;
 	if (op->kind == TARGET_FIND) {
 		find_url(t, &op->key, &ret->url);
 		return 0;
@@ -436,7 +479,7 @@ static int request_bulk(struct target *t, struct target_op *const *ops, size_t n
 	for (size_t i = 0; i < n; i++)
 		add_bulk(t, ops[i], operations);
 	ret->method = HTTP_POST;
-	ret->accept = ACCEPT;
+	ret->accept = t->accept;
 	ret->content_type = t->media_type;
 	buf_addf(&ret->url, "%s/%s", t->base, t->lower ? "bulk" : "Bulk");
 	json_print(body, &ret->body);
@@ -447,6 +490,8 @@ static int request_bulk(struct target *t, struct target_op *const *ops, size_t n
 int scim_request(struct target *t, struct target_op *const *ops, size_t n,
 		 struct target_request *ret)
 {
+	if (ops[0]->kind == TARGET_STEP)
+		return scim_group_request(t, ops, n, ret);
 	if (n == 1)
 		return request_one(t, ops[0], ret);
 	return ops[0]->kind == TARGET_FIND ? request_find_many(t, ops, n, ret)

@@ -112,6 +112,9 @@ struct target_want {
 	const struct target_link *link;
 	/* NULL: not read; then plan everything that the document says */
 	const struct target_account *account;
+	/* With account NULL: the document is, field by field, what was applied last; only the rest can differ (switch, references,
+	 * groups, licences). */
+	bool document_applied;
 	int64_t now_unix_ms;
 	const struct licence_verdict *licence; /* never NULL */
 	const char *const *no_seat;	       /* see target_no_seat; NULL at the end */

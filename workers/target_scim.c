@@ -12,11 +12,14 @@
 #define ON(kind) (1u << (kind))
 #define AUTO	 "auto|always|never"
 
-enum { LANE_ALONE, LANE_BULK, LANE_FIND };
+enum { LANE_ALONE, LANE_BULK, LANE_FIND, LANE_GROUPS };
 enum { SETTLE_MS = 5000, PAGE_DEFAULT = 100, FIND_DEFAULT = 32, BATCH_MAX = 100 };
 
-/* update            PATCH where the service has it, else PUT (auto)
+/* dialect           a known service: sets those of the others that are not given, see dialects[]
+ * update            PATCH where the service has it, else PUT (auto)
  * patch_style       path: one operation for each field; value: one without a path that carries the fields nested
+ * elements          whole: a path that selects an element ([type eq "work"]) is written by its whole attribute
+ * inactive          frozen: fields of an inactive account cannot be changed, they are sent with the next enabling
  * bulk, bulk_size   several users in one request; the most of them
  * find_size         so many users are looked up by one filter, once the service has shown that it can (1: each by itself)
  * filter            never: the service cannot search, its first page of page_size is looked through
@@ -25,13 +28,23 @@ enum { SETTLE_MS = 5000, PAGE_DEFAULT = 100, FIND_DEFAULT = 32, BATCH_MAX = 100 
  * paging            startIndex or cursor
  * booleans          string: "true" instead of true
  * media_type        of requests: application/scim+json or application/json
+ * accept            of answers: both, or one of them alone
  * endpoints         lower: /users, /serviceproviderconfig (Entra's SCIM API)
  * discovery         false: do not ask what the service can, only that it answers
+ * schemas           false: write fields that the service's schema calls readOnly or immutable all the same
+ * group_key         by what a group of `groups` is named: displayName, id or externalId
+ * members_max, member_removes   the most members added, removed by one PATCH
+ * member_remove     filter: members[value eq "…"]; value: path members and the members as value
+ * exclude_members   false: the service does not know excludedAttributes=members
  * initial_password  true: a new account gets a random password that nobody knows
  * unique            fields of which the service itself refuses a second account: no look-up before a creation */
 static const struct option_row option_rows[] = {
+	{"dialect", OPTION_WORD, 0, 0,
+	 "rfc|entra|salesforce|slack|github|zoom|miro|databricks|launchdarkly"},
 	{"update", OPTION_WORD, 0, 0, "auto|patch|put"},
 	{"patch_style", OPTION_WORD, 0, 0, "path|value"},
+	{"elements", OPTION_WORD, 0, 0, "select|whole"},
+	{"inactive", OPTION_WORD, 0, 0, "changed|frozen"},
 	{"bulk", OPTION_WORD, 0, 0, AUTO},
 	{"bulk_size", OPTION_INT, 2, BATCH_MAX, NULL},
 	{"find_size", OPTION_INT, 1, BATCH_MAX, NULL},
@@ -42,16 +55,81 @@ static const struct option_row option_rows[] = {
 	{"page_size", OPTION_INT, 1, 10000, NULL},
 	{"booleans", OPTION_WORD, 0, 0, "json|string"},
 	{"media_type", OPTION_WORD, 0, 0, "scim|json"},
+	{"accept", OPTION_WORD, 0, 0, "both|scim|json"},
 	{"endpoints", OPTION_WORD, 0, 0, "mixed|lower"},
 	{"discovery", OPTION_BOOL, 0, 0, NULL},
+	{"schemas", OPTION_BOOL, 0, 0, NULL},
+	{"group_key", OPTION_WORD, 0, 0, "displayName|id|externalId"},
+	{"members_max", OPTION_INT, 1, BATCH_MAX, NULL},
+	{"member_removes", OPTION_INT, 1, BATCH_MAX, NULL},
+	{"member_remove", OPTION_WORD, 0, 0, "filter|value"},
+	{"exclude_members", OPTION_BOOL, 0, 0, NULL},
 	{"initial_password", OPTION_BOOL, 0, 0, NULL},
 	{"unique", OPTION_LIST, 0, 0, NULL},
 	{NULL, OPTION_TYPES, 0, 0, NULL},
 };
 
+/* What is known of services (their documentation, 2024 to 2026). Each can be set alone, too. */
+static const struct {
+	const char *dialect, *key, *value; /* as JSON */
+} dialects[] = {
+	/* Microsoft Entra ID SCIM API reference: lower case, RFC 9865 cursors, no PUT, no bulk, externalId stands alone in a
+	 * filter, a password at creation, 20 members added and one removed by a request */
+	{"entra", "endpoints", "\"lower\""},
+	{"entra", "media_type", "\"json\""},
+	{"entra", "update", "\"patch\""},
+	{"entra", "bulk", "\"never\""},
+	{"entra", "paging", "\"cursor\""},
+	{"entra", "find_size", "1"},
+	{"entra", "initial_password", "true"},
+	{"entra", "members_max", "20"},
+	{"entra", "member_removes", "1"},
+	/* Salesforce: PATCH without a path */
+	{"salesforce", "patch_style", "\"value\""},
+	{"salesforce", "bulk", "\"never\""},
+	{"salesforce", "etag", "\"never\""},
+	{"salesforce", "find_size", "1"},
+	{"slack", "bulk", "\"never\""},
+	{"slack", "etag", "\"never\""},
+	{"slack", "find_size", "1"},
+	{"github", "bulk", "\"never\""},
+	{"github", "find_size", "1"},
+	{"github", "manager", "\"never\""},
+	{"zoom", "accept", "\"scim\""},
+	{"zoom", "bulk", "\"never\""},
+	{"zoom", "find_size", "1"},
+	/* a PATCH of a group of more than 500 bytes has a budget of its own */
+	{"miro", "members_max", "5"},
+	{"miro", "member_removes", "5"},
+	{"miro", "bulk", "\"never\""},
+	/* 200 nodes in a filter */
+	{"databricks", "find_size", "32"},
+	{"databricks", "bulk", "\"never\""},
+	{"launchdarkly", "inactive", "\"frozen\""},
+	{"launchdarkly", "bulk", "\"never\""},
+};
+
+static void take_dialect(cJSON *options)
+{
+	const char *name = json_text(options, "dialect");
+
+	for (size_t i = 0; name && i < sizeof(dialects) / sizeof(dialects[0]); i++) {
+		if (strcmp(dialects[i].dialect, name) == 0 && !json_get(options, dialects[i].key))
+			cJSON_AddItemToObject(options, dialects[i].key,
+					      cJSON_Parse(dialects[i].value));
+	}
+}
+
 /* RFC 7644 3.12, table 9; and what this driver says of an answer. */
 static const struct verdict_row rows[] = {
 	{0, 404, 501, "bulk_unsupported", VERDICT_CLASS_DOWNGRADE, "no_bulk", NULL},
+	{ON(TARGET_STEP), 0, 0, "group_found", VERDICT_CLASS_STALE, "group_found", NULL},
+	{ON(TARGET_STEP), 0, 0, "group_gone", VERDICT_CLASS_STALE, "group_gone", NULL},
+	{ON(TARGET_STEP), 0, 0, "group_missing", VERDICT_CLASS_PARK, "group_missing", NULL},
+	{ON(TARGET_STEP), 0, 0, "group_ambiguous", VERDICT_CLASS_PARK, "group_ambiguous", NULL},
+	{ON(TARGET_STEP), 0, 0, "members_alone", VERDICT_CLASS_SPLIT, "members_alone", NULL},
+	{ON(TARGET_STEP), 400, 400, "noTarget", VERDICT_CLASS_OK, NULL, NULL},
+	{ON(TARGET_STEP), 400, 400, "invalidValue", VERDICT_CLASS_STALE, "member_missing", NULL},
 	{ON(TARGET_UPDATE), 200, 299, "read_first", VERDICT_CLASS_STALE, "read_first", NULL},
 	{ON(TARGET_FIND), 0, 0, "find_alone", VERDICT_CLASS_SPLIT, "find_alone", NULL},
 	{ON(TARGET_FIND), 200, 299, "filter_ignored", VERDICT_CLASS_PARK, "filter_ignored", NULL},
@@ -79,14 +157,22 @@ static struct scim_ability ability(const cJSON *options, const char *key, bool o
 	return (struct scim_ability){asked, asked == SCIM_AUTO ? otherwise : asked == SCIM_ALWAYS};
 }
 
-static void learn(struct scim_ability *a, bool on)
+static void take_group_options(struct target *t)
 {
-	if (a->asked == SCIM_AUTO)
-		a->on = on;
+	const cJSON *o = t->options;
+
+	t->group_key = (enum scim_group_key)options_word(o, option_rows, "group_key", 0);
+	t->members_most = (size_t)json_int(o, "members_max", BATCH_MAX);
+	t->member_removes = (size_t)json_int(o, "member_removes", (int64_t)t->members_most);
+	t->remove_by_value = options_word(o, option_rows, "member_remove", 0) == 1;
+	t->short_groups = json_true(o, "exclude_members", true);
+	t->group_path = mem_dup(t->lower ? "groups" : "Groups");
 }
 
 static void take_options(struct target *t)
 {
+	static const char *const accepts[] = {"application/scim+json, application/json",
+					      "application/scim+json", "application/json"};
 	const cJSON *o = t->options;
 	size_t paging = options_word(o, option_rows, "paging", 0);
 
@@ -94,6 +180,8 @@ static void take_options(struct target *t)
 	t->patch.asked = t->update == SCIM_UPDATE_AUTO ? SCIM_AUTO : SCIM_ALWAYS;
 	t->patch.on = t->update != SCIM_UPDATE_PUT;
 	t->pathless = options_word(o, option_rows, "patch_style", 0) == 1;
+	t->whole_lists = options_word(o, option_rows, "elements", 0) == 1;
+	t->frozen = options_word(o, option_rows, "inactive", 0) == 1;
 	t->bulk = ability(o, "bulk", false);
 	t->filter = ability(o, "filter", true);
 	t->etag = ability(o, "etag", false);
@@ -103,22 +191,27 @@ static void take_options(struct target *t)
 	t->media_type = options_word(o, option_rows, "media_type", 0) == 1
 				? "application/json"
 				: "application/scim+json";
+	t->accept = accepts[options_word(o, option_rows, "accept", 0)];
 	t->lower = options_word(o, option_rows, "endpoints", 0) == 1;
 	t->discovery = json_true(o, "discovery", true);
+	t->schemas = json_true(o, "schemas", true);
 	t->initial_password = json_true(o, "initial_password", false);
 	t->bulk_most = (size_t)json_int(o, "bulk_size", BATCH_MAX);
 	t->find_most = (size_t)json_int(o, "find_size", FIND_DEFAULT);
 	t->page_given = json_get(o, "page_size") != NULL;
 	t->page = json_int(o, "page_size", PAGE_DEFAULT);
 	t->users = mem_dup(t->lower ? "users" : "Users");
+	take_group_options(t);
 }
 
-static void check_mapping(const struct conf_node *conf, struct buf *errors)
+/* The paths of the mapping into *ret_paths. */
+static void check_mapping(const struct conf_node *conf, cJSON **ret_paths, struct buf *errors)
 {
 	CLEANUP(buf_cleanup) struct buf text = {0};
 	const cJSON *item;
 	cJSON *mapping;
 
+	*ret_paths = cJSON_CreateArray();
 	conf_json(conf, "mapping", &text);
 	mapping = json_parse(buf_slice(&text), NULL);
 	if (conf_bool(conf, "create") && !scim_member(mapping, "userName")) {
@@ -128,6 +221,7 @@ static void check_mapping(const struct conf_node *conf, struct buf *errors)
 	cJSON_ArrayForEach (item, mapping) {
 		const char *wrong = scim_path_wrong(item->string);
 
+		cJSON_AddItemToArray(*ret_paths, cJSON_CreateString(item->string));
 		if (!wrong)
 			continue;
 		options_where(conf, "mapping", errors);
@@ -136,195 +230,43 @@ static void check_mapping(const struct conf_node *conf, struct buf *errors)
 	cJSON_Delete(mapping);
 }
 
-static struct target *scim_create(const struct conf_node *conf, struct buf *why)
-{
-	struct target *t;
-	cJSON *options;
-	size_t before = why->n, n;
-
-	options = options_read(conf, option_rows, why);
-	check_mapping(conf, why);
-	if (why->n > before) {
-		cJSON_Delete(options);
-		return NULL;
-	}
-	t = mem_alloc(sizeof(*t));
-	t->base = mem_dup(conf_text(conf, "url"));
-	n = strlen(t->base);
-	while (n > 0 && t->base[n - 1] == '/')
-		t->base[--n] = '\0';
-	t->options = options;
-	take_options(t);
-	return t;
-}
-
 static void scim_destroy(struct target *t)
 {
 	if (!t)
 		return;
 	free(t->base);
 	free(t->users);
+	free(t->group_path);
 	free(t->listing.first_id);
 	cJSON_Delete(t->options);
+	cJSON_Delete(t->mapped);
+	cJSON_Delete(t->read_only);
+	cJSON_Delete(t->immutable);
+	scim_groups_done(t);
 	scim_canary_drop(t);
 	free(t->find_field);
 	free(t);
 }
 
-/* ---- discovery (RFC 7644 4) ---- */
-
-enum look { LOOK_CONFIG, LOOK_CONFIGS, LOOK_TYPES, LOOK_USERS, LOOK_END };
-
-static enum look look_at(const struct target *t, size_t step)
+static struct target *scim_create(const struct conf_node *conf, struct buf *why)
 {
-	static const enum look all[] = {LOOK_CONFIG, LOOK_CONFIGS, LOOK_TYPES, LOOK_USERS};
-	static const enum look found[] = {LOOK_CONFIG, LOOK_TYPES, LOOK_USERS};
+	struct target *t = mem_alloc(sizeof(*t));
+	size_t before = why->n, n;
 
-	if (!t->discovery)
-		return step == 0 ? LOOK_USERS : LOOK_END;
-	if (t->config_missing)
-		return step < 4 ? all[step] : LOOK_END;
-	return step < 3 ? found[step] : LOOK_END;
-}
-
-static bool scim_check(struct target *t, size_t step, struct target_request *ret,
-		       const char **ret_title)
-{
-	static const char *const titles[] = {"ServiceProviderConfig", "ServiceProviderConfigs",
-					     "ResourceTypes", "Users"};
-	static const char *const lower[] = {"serviceproviderconfig", "serviceproviderconfigs",
-					    "resourcetypes"};
-	enum look look;
-
-	if (step == 0)
-		t->config_missing = false;
-	look = look_at(t, step);
-	if (look == LOOK_END)
-		return false;
-	*ret_title = titles[look];
-	if (look != LOOK_USERS) {
-		scim_get_request(t->lower ? lower[look] : titles[look], ret, t);
-		return true;
+	t->options = options_read(conf, option_rows, why);
+	check_mapping(conf, &t->mapped, why);
+	scim_groups_read(t, conf, why);
+	if (why->n > before) {
+		scim_destroy(t);
+		return NULL;
 	}
-	CLEANUP(buf_cleanup) struct buf path = {0};
-
-	buf_addf(&path, "%s?%scount=1", t->users, t->cursor.on ? "cursor=&" : "startIndex=1&");
-	scim_get_request(path.p, ret, t);
-	return true;
-}
-
-static bool supported(const cJSON *config, const char *name, bool otherwise)
-{
-	return scim_true(scim_member(scim_member(config, name), "supported"), otherwise);
-}
-
-static int64_t limit_of(const cJSON *object, const char *name)
-{
-	const cJSON *value = scim_member(object, name);
-
-	return cJSON_IsNumber(value) && value->valuedouble >= 1 && value->valuedouble < 1e12
-		       ? (int64_t)value->valuedouble
-		       : 0;
-}
-
-static void learn_config(struct target *t, const cJSON *config)
-{
-	const cJSON *bulk = scim_member(config, "bulk"),
-		    *paging = scim_member(config, "pagination");
-	int64_t operations = limit_of(bulk, "maxOperations"), most;
-
-	learn(&t->patch, supported(config, "patch", true));
-	learn(&t->bulk, supported(config, "bulk", false));
-	learn(&t->filter, supported(config, "filter", true));
-	learn(&t->etag, supported(config, "etag", false));
-	learn(&t->cursor, scim_true(scim_member(paging, "cursor"), false) &&
-				  !scim_true(scim_member(paging, "index"), true));
-	if (operations && (size_t)operations < t->bulk_most)
-		t->bulk_most = (size_t)operations;
-	t->bulk_bytes = limit_of(bulk, "maxPayloadSize");
-	most = limit_of(paging, "maxPageSize");
-	if (!most)
-		most = limit_of(scim_member(config, "filter"), "maxResults");
-	if (most && most < t->page)
-		t->page = most;
-}
-
-static void learn_type(struct target *t, const cJSON *type)
-{
-	const cJSON *endpoint = scim_member(type, "endpoint"), *item;
-	const char *path = cJSON_IsString(endpoint) ? endpoint->valuestring : "";
-
-	/* a relative one in our own alphabet; a foreign URL would take the token elsewhere */
-	path += strspn(path, "/");
-	if (*path && !t->lower &&
-	    path[strspn(path,
-			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")] ==
-		    '\0') {
-		free(t->users);
-		t->users = mem_dup(path);
-	}
-	cJSON_ArrayForEach (item, scim_member(type, "schemaExtensions")) {
-		const cJSON *schema = scim_member(item, "schema");
-
-		if (cJSON_IsString(schema) && strcasecmp(schema->valuestring, SCIM_ENTERPRISE) == 0)
-			learn(&t->manager, true);
-	}
-}
-
-static void learn_types(struct target *t, const cJSON *json)
-{
-	const cJSON *list = cJSON_IsArray(json) ? json : scim_member(json, "Resources"), *item;
-
-	cJSON_ArrayForEach (item, list) {
-		const cJSON *schema = scim_member(item, "schema");
-
-		if (cJSON_IsString(schema) && strcasecmp(schema->valuestring, SCIM_CORE) == 0)
-			learn_type(t, item);
-	}
-}
-
-static const char *yes(bool on)
-{
-	return on ? "yes" : "no";
-}
-
-static void tell_config(const struct target *t, struct buf *text)
-{
-	buf_addf(text, "PATCH %s, bulk %s", yes(t->patch.on), yes(t->bulk.on));
-	if (t->bulk.on)
-		buf_addf(text, " (%zu)", t->bulk_most);
-	buf_addf(text, ", filter %s, ETag %s, pages of %lld by %s", yes(t->filter.on),
-		 yes(t->etag.on), (long long)t->page, t->cursor.on ? "cursor" : "index");
-}
-
-static bool scim_checked(struct target *t, size_t step, const struct http_response *r,
-			 struct buf *text)
-{
-	enum look look = look_at(t, step);
-	cJSON *json = json_parse(r->body, NULL);
-	bool good = r->status == 200 && (cJSON_IsObject(json) || cJSON_IsArray(json));
-
-	if (look == LOOK_USERS) {
-		good = good &&
-		       (scim_member(json, "Resources") || scim_member(json, "totalResults"));
-		if (good)
-			buf_adds(text, "users can be read");
-		else
-			buf_addf(text, "status %ld, no list of users", r->status);
-	} else if (!good) {
-		if (look == LOOK_CONFIG)
-			t->config_missing = true;
-		buf_addf(text, "status %ld, the defaults hold", r->status);
-		good = true;
-	} else if (look == LOOK_TYPES) {
-		learn_types(t, json);
-		buf_addf(text, "users at /%s, manager %s", t->users, yes(t->manager.on));
-	} else {
-		learn_config(t, json);
-		tell_config(t, text);
-	}
-	cJSON_Delete(json);
-	return good;
+	take_dialect(t->options);
+	t->base = mem_dup(conf_text(conf, "url"));
+	n = strlen(t->base);
+	while (n > 0 && t->base[n - 1] == '/')
+		t->base[--n] = '\0';
+	take_options(t);
+	return t;
 }
 
 /* ---- the rest of the contract ---- */
@@ -342,6 +284,9 @@ static bool scim_refuses_second(const struct target *t, const char *field)
 
 static unsigned scim_lane(const struct target *t, const struct target_op *op, size_t *ret_most)
 {
+	if (op->kind == TARGET_STEP)
+		return LANE_GROUPS + scim_group_lane(t, op, ret_most);
+
 	bool write =
 		op->kind == TARGET_CREATE || op->kind == TARGET_DELETE ||
 		(op->kind == TARGET_UPDATE && (t->patch.on || json_object(op->body, "account")));
@@ -371,7 +316,7 @@ static bool scim_downgrade(struct target *t, const struct target_op *op,
 static int scim_list(struct target *t, const char *next, struct target_request *ret)
 {
 	ret->method = HTTP_GET;
-	ret->accept = "application/scim+json, application/json";
+	ret->accept = t->accept;
 	if (next) {
 		buf_adds(&ret->url, next);
 		return 0;
@@ -384,7 +329,7 @@ static int scim_list(struct target *t, const char *next, struct target_request *
 
 const struct target_driver target_scim = {
 	.name = "scim",
-	.version = "1",
+	.version = "2",
 	.request_id_header = NULL,
 	.refs = (const char *const[]){"manager", NULL},
 	.rows = rows,

@@ -76,7 +76,23 @@ void task_remember(struct task *t, const cJSON *driver_part)
 	}
 }
 
-/* ---- the mask of fields: "SHAPE:HEX", a bit for each path of the mapping in order, lowest first ---- */
+/* ---- what was applied: "SHAPE:HEX:HASH"; HEX has a bit for each path of the mapping in order, lowest first; HASH is of the
+ * document and of what makes it be written anew ---- */
+
+enum { HASH_BYTES = 8, HASH_TEXT = 2 * HASH_BYTES };
+
+static void add_hash(const struct task *t, struct buf *out)
+{
+	CLEANUP(buf_cleanup) struct buf text = {0};
+	struct fp fp;
+
+	buf_addf(&text, "%s\n%s\n", t->desk->driver->name, t->desk->driver->version);
+	buf_add(&text, t->desk->options.b, sizeof(t->desk->options.b));
+	json_canonical(t->document, &text);
+	fp = fp_of(buf_slice(&text));
+	for (size_t i = 0; i < HASH_BYTES; i++)
+		buf_addf(out, "%02x", fp.b[i]);
+}
 
 void task_fields_forget(struct task *t)
 {
@@ -101,18 +117,33 @@ void task_fields_store(struct task *t)
 			nibble = 0;
 		}
 	}
+	buf_addc(&mask, ':');
+	add_hash(t, &mask);
 	cJSON_AddStringToObject(t->memory, "fields", mask.p);
 }
 
 static const char *mask_of(const struct task *t)
 {
 	const char *text = json_text(t->memory, "fields");
-	size_t n = strlen(t->desk->shape);
+	struct slice shape = slice_of(t->desk->shape);
+	size_t n = (mapping_count(t->desk->mapping) + 3) / 4;
 
-	if (!text || strncmp(text, t->desk->shape, n) != 0 || text[n] != ':')
+	if (!text || strlen(text) != shape.n + 1 + n + 1 + HASH_TEXT || text[shape.n] != ':' ||
+	    !slice_equal((struct slice){text, shape.n}, shape))
 		return NULL;
-	text += n + 1;
-	return strlen(text) == (mapping_count(t->desk->mapping) + 3) / 4 ? text : NULL;
+	text += shape.n + 1;
+	return text[n] == ':' ? text : NULL;
+}
+
+bool task_document_applied(const struct task *t)
+{
+	CLEANUP(buf_cleanup) struct buf now = {0};
+	const char *mask = mask_of(t);
+
+	if (!mask || t->left)
+		return false;
+	add_hash(t, &now);
+	return strcmp(now.p, strchr(mask, ':') + 1) == 0;
 }
 
 bool task_fields_known(const struct task *t)

@@ -146,6 +146,7 @@ const cJSON *task_driver_memory(struct task *t);
 void task_fields_store(struct task *t);
 void task_fields_forget(struct task *t);
 bool task_fields_known(const struct task *t);
+bool task_document_applied(const struct task *t); /* today's document is that one */
 bool task_field_was_set(const struct task *t, const char *path);
 
 #endif

@@ -286,6 +286,8 @@ void task_plan(struct task *t)
 				   .snapshot = t->snapshot,
 				   .link = &link,
 				   .account = t->has_account ? &t->account : NULL,
+				   .document_applied =
+					   !t->has_account && !create && task_document_applied(t),
 				   .now_unix_ms = t->now_unix_ms,
 				   .licence = &t->licence,
 				   .no_seat = t->no_seat};

@@ -21,7 +21,7 @@ struct bench {
 	struct target_request request;
 };
 
-static void bench_write(const char *path, const char *text, mode_t mode)
+static inline void bench_write(const char *path, const char *text, mode_t mode)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, mode);
 
@@ -31,8 +31,8 @@ static void bench_write(const char *path, const char *text, mode_t mode)
 }
 
 /* yaml: the target's section, its lines indented by four. NULL target with the errors in why. */
-static void bench_open(struct bench *b, const struct target_driver *driver, const char *yaml,
-		       struct buf *why)
+static inline void bench_open(struct bench *b, const struct target_driver *driver, const char *yaml,
+			      struct buf *why)
 {
 	CLEANUP(buf_cleanup) struct buf text = {0}, errors = {0}, path = {0}, token = {0};
 
@@ -51,6 +51,12 @@ static void bench_open(struct bench *b, const struct target_driver *driver, cons
 	else
 		buf_addf(&text, "    auth: {method: bearer, token: !file %s}\n", token.p);
 	buf_adds(&text, yaml);
+	buf_addf(&text,
+		 "sources:\n  corp:\n    driver: poll\n    uris: [ldaps://a.example]\n"
+		 "    base_dn: dc=a\n    bind: {dn: cn=a, password: !file %s}\n"
+		 "    users: {attributes: [mail]}\n    routes: [{target: t}]\n"
+		 "    groups: [{name: a, dn: cn=a}, {name: b, dn: cn=b}, {name: c, dn: cn=c}]\n",
+		 token.p);
 	bench_write(path.p, text.p, 0600);
 	b->conf = conf_load(path.p, &errors);
 	if (!b->conf)
@@ -59,7 +65,7 @@ static void bench_open(struct bench *b, const struct target_driver *driver, cons
 	b->target = driver->create(conf_named(conf_root(b->conf), "targets", "t"), why);
 }
 
-static void request_clear(struct target_request *r)
+static inline void request_clear(struct target_request *r)
 {
 	buf_done(&r->url);
 	buf_done(&r->body);
@@ -67,7 +73,7 @@ static void request_clear(struct target_request *r)
 	*r = (struct target_request){0};
 }
 
-static void bench_close(struct bench *b)
+static inline void bench_close(struct bench *b)
 {
 	CLEANUP(buf_cleanup) struct buf path = {0};
 
@@ -82,7 +88,7 @@ static void bench_close(struct bench *b)
 	rmdir(b->folder);
 }
 
-static cJSON *parsed(const char *text)
+static inline cJSON *parsed(const char *text)
 {
 	const char *why = NULL;
 	cJSON *json = json_parse(slice_of(text), &why);
@@ -102,9 +108,13 @@ struct given {
 	enum link_state link;
 	bool enabled, create, left, leave_delete;
 	bool account_disabled, account_deleted;
+	bool document_applied;
+	const char *groups
+		[4]; /* remote groups that the user shall be in; "-" first: in none; NULL: nothing is said */
+	int64_t now;
 };
 
-static void add_json(struct buf *out, const char *name, const cJSON *value)
+static inline void add_json(struct buf *out, const char *name, const cJSON *value)
 {
 	if (!value)
 		return;
@@ -113,7 +123,7 @@ static void add_json(struct buf *out, const char *name, const cJSON *value)
 }
 
 /* "update set={…} clear={…} enable; manager body=…" or "parked REASON DETAIL" or "invalid DETAIL". */
-static void plan_text(const struct target_plan *p, int rc, struct buf *out)
+static inline void plan_text(const struct target_plan *p, int rc, struct buf *out)
 {
 	static const char *const switches[] = {"", " enable", " disable"};
 
@@ -121,8 +131,13 @@ static void plan_text(const struct target_plan *p, int rc, struct buf *out)
 		buf_addf(out, "invalid %s", p->parked_detail.p);
 	else if (p->parked)
 		buf_addf(out, "parked %s %s", p->parked, p->parked_detail.p);
-	for (const struct target_op *op = p->first; rc == 0 && !p->parked && op; op = op->next) {
+	else if (p->read)
+		buf_adds(out, "read");
+	for (const struct target_op *op = p->first; rc == 0 && (!p->parked || p->parked_last) && op;
+	     op = op->next) {
 		buf_addf(out, "%s%s", out->n ? "; " : "", op->name);
+		if (op->what && *op->what)
+			buf_addf(out, " %s", op->what);
 		add_json(out, "set", op->set);
 		add_json(out, "clear", op->clear);
 		add_json(out, "body", op->body);
@@ -131,12 +146,13 @@ static void plan_text(const struct target_plan *p, int rc, struct buf *out)
 		if (op->permit)
 			buf_addf(out, " permit=%s", op->permit);
 	}
+	add_json(out, "remember", p->remember);
 	if (out->n == 0)
 		buf_adds(out, "nothing");
 }
 
-static void bench_plan(struct bench *b, const struct given *g, struct target_plan *plan,
-		       int *ret_rc)
+static inline void bench_plan(struct bench *b, const struct given *g, struct target_plan *plan,
+			      int *ret_rc)
 {
 	cJSON *document = parsed(g->document ? g->document : "{}");
 	cJSON *memory = parsed(g->memory ? g->memory : "{}");
@@ -144,7 +160,8 @@ static void bench_plan(struct bench *b, const struct given *g, struct target_pla
 					 .deleted = g->account_deleted};
 	struct target_link link = {"r1", g->link, memory};
 	struct target_ref ref = {"manager", g->manager};
-	struct licence_verdict licence = {.memory = memory};
+	struct licence_item items[4];
+	struct licence_verdict licence = {.memory = memory, .groups = items};
 	struct target_want want = {.licence = &licence,
 				   .document = document,
 				   .enabled = g->enabled,
@@ -154,8 +171,13 @@ static void bench_plan(struct bench *b, const struct given *g, struct target_pla
 				   .refs = &ref,
 				   .refs_n = g->manager ? 1 : 0,
 				   .link = &link,
-				   .account = g->account ? &account : NULL};
+				   .account = g->account ? &account : NULL,
+				   .document_applied = g->document_applied,
+				   .now_unix_ms = g->now};
 
+	licence.groups_count = g->groups[0] != NULL;
+	for (size_t i = 0; i < 4 && g->groups[i] && *g->groups[i] != '-'; i++)
+		items[licence.groups_n++] = (struct licence_item){.remote = g->groups[i]};
 	if (g->account) {
 		account.json = parsed(g->account);
 		account.rid = mem_dup("r1");
@@ -167,8 +189,8 @@ static void bench_plan(struct bench *b, const struct given *g, struct target_pla
 	cJSON_Delete(memory);
 }
 
-static void expect_plan(struct bench *b, const char *name, const struct given *g,
-			const char *expected)
+static inline void expect_plan(struct bench *b, const char *name, const struct given *g,
+			       const char *expected)
 {
 	CLEANUP(buf_cleanup) struct buf first = {0}, second = {0};
 
@@ -188,8 +210,8 @@ static void expect_plan(struct bench *b, const char *name, const struct given *g
 /* ---- requests ---- */
 
 /* "METHOD URL\nContent-Type\nheaders…\nbody" */
-static void expect_request(struct bench *b, struct target_op *const *ops, size_t n,
-			   const char *expected)
+static inline void expect_request(struct bench *b, struct target_op *const *ops, size_t n,
+				  const char *expected)
 {
 	CLEANUP(buf_cleanup) struct buf text = {0};
 	const char *header;
@@ -210,7 +232,7 @@ static void expect_request(struct bench *b, struct target_op *const *ops, size_t
 
 /* ---- answers ---- */
 
-static void answer_clear(struct target_answer *a)
+static inline void answer_clear(struct target_answer *a)
 {
 	buf_done(&a->code);
 	buf_done(&a->detail);
@@ -224,7 +246,7 @@ static void answer_clear(struct target_answer *a)
 	*a = (struct target_answer){0};
 }
 
-static const char *class_name(enum verdict_class class)
+static inline const char *class_name(enum verdict_class class)
 {
 	static const char *const names[VERDICT_CLASSES] = {
 		"ok",	 "gone", "exists", "stale",	"split", "downgrade",
@@ -235,8 +257,8 @@ static const char *class_name(enum verdict_class class)
 }
 
 /* status, class and reason as the core judges, what else is told: "201 ok a1", "409 exists name_taken", … */
-static void answer_text(struct bench *b, const struct target_op *op, const struct target_answer *a,
-			struct buf *out)
+static inline void answer_text(struct bench *b, const struct target_op *op,
+			       const struct target_answer *a, struct buf *out)
 {
 	struct verdict_facts f = {.kind = op->kind,
 				  .failure = HTTP_ANSWERED,
@@ -266,8 +288,8 @@ struct said { /* by the service */
 	const char *headers, *body;
 };
 
-static void feed(struct bench *b, struct target_op *const *ops, size_t n, const struct said *said,
-		 struct target_answer *answers)
+static inline void feed(struct bench *b, struct target_op *const *ops, size_t n,
+			const struct said *said, struct target_answer *answers)
 {
 	struct http_response r = {.failure = HTTP_ANSWERED,
 				  .sent = true,
@@ -280,8 +302,8 @@ static void feed(struct bench *b, struct target_op *const *ops, size_t n, const 
 }
 
 /* The operations' answers, parted by "; ". */
-static void expect_said(struct bench *b, struct target_op *const *ops, size_t n,
-			const struct said *said, const char *expected)
+static inline void expect_said(struct bench *b, struct target_op *const *ops, size_t n,
+			       const struct said *said, const char *expected)
 {
 	CLEANUP(buf_cleanup) struct buf text = {0};
 	struct target_answer answers[8];

@@ -1,43 +1,5 @@
-/* The SCIM driver: options, plans, requests as the RFC's examples show them, answers also from hostile services. */
-#include "target_fixture.h"
-
-#include <errno.h>
-
-#define URN	     "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
-#define CORE	     "urn:ietf:params:scim:schemas:core:2.0:User"
-#define PATCH_SCHEMA "{\"schemas\":[\"urn:ietf:params:scim:api:messages:2.0:PatchOp\"],"
-#define MAPPING                                                                                    \
-	"    url: https://a.example/v2/\n"                                                         \
-	"    mapping: {userName: mail, externalId: id, title: t, name.familyName: sn}\n"
-
-static struct bench bench;
-
-static void open_with(const char *yaml)
-{
-	CLEANUP(buf_cleanup) struct buf why = {0};
-	CLEANUP(buf_cleanup) struct buf text = {0};
-
-	buf_adds(&text, MAPPING);
-	buf_adds(&text, yaml);
-	bench_open(&bench, &target_scim, text.p, &why);
-	if (!bench.target)
-		fail_msg("%s", why.p);
-}
-
-/* What the service says of itself. */
-static void discover(const char *config)
-{
-	CLEANUP(buf_cleanup) struct buf text = {0};
-	struct http_response r = {
-		.failure = HTTP_ANSWERED, .status = 200, .body = slice_of(config)};
-
-	assert_true(target_scim.checked(bench.target, 0, &r, &text));
-}
-
-static const char *const full =
-	"{\"patch\":{\"supported\":true},\"bulk\":{\"supported\":true,\"maxOperations\":1000,"
-	"\"maxPayloadSize\":500},\"etag\":{\"supported\":true},\"filter\":{\"supported\":true,"
-	"\"maxResults\":200}}";
+/* The SCIM driver: options, what the service says of itself, plans. */
+#include "scim_fixture.h"
 
 /* ---- configuration ---- */
 
@@ -55,6 +17,10 @@ static void options(void **state)
 		 ": options.bulk_size: expected a whole number from 2 to 100"},
 		{MAPPING "    options: {discovery: 1}\n",
 		 ": options.discovery: expected true or false"},
+		{MAPPING "    options: {dialect: okta}\n",
+		 ": options.dialect: expected one of rfc|entra|"},
+		{MAPPING "    groups: [{group: a, remote: R, kind: role}]\n",
+		 ": groups.kind: SCIM has one kind of group"},
 		{MAPPING "    options: {unique: [1]}\n",
 		 ": options.unique: expected a list of texts"},
 		{"    url: https://a.example\n    mapping: {externalId: id}\n",
@@ -108,8 +74,8 @@ static void discovery(void **state)
 	/* a portal's page is no list of users */
 	r = (struct http_response){
 		.failure = HTTP_ANSWERED, .status = 200, .body = SLICE("<html>")};
-	assert_false(target_scim.checked(bench.target, 3, &r, &text));
-	assert_false(target_scim.check(bench.target, 4, &bench.request, &title));
+	assert_false(target_scim.checked(bench.target, 4, &r, &text));
+	assert_false(target_scim.check(bench.target, 5, &bench.request, &title));
 	bench_close(&bench);
 }
 
@@ -252,437 +218,6 @@ static void plan_table(void **state)
 	bench_close(&bench);
 }
 
-/* ---- requests ---- */
-
-static void requests(void **state)
-{
-	struct target_op op = {
-		.rid = "2819c223/7", .user = "u1", .revision = "W/\"a330bc54f0671c9\""};
-	struct target_op *ops = &op;
-
-	(void)state;
-	open_with("");
-	discover(full);
-	op.kind = TARGET_FIND;
-	op.key = (struct target_key){"userName", "o'\"x\\& é"};
-	expect_request(
-		&bench, &ops, 1,
-		"GET https://a.example/v2/Users?filter=userName%20eq%20%22o%27%5C%22x%5C%5C%26%"
-		"20%C3%A9%22\n");
-	op.key = (struct target_key){URN ".employeeNumber", "7"};
-	expect_request(&bench, &ops, 1,
-		       "GET https://a.example/v2/Users?filter=urn%3Aietf%3Aparams%3Ascim%3Aschemas%"
-		       "3Aextension%3Aenterprise%3A2.0%3AUser%3AemployeeNumber%20eq%20%227%22\n");
-	op.kind = TARGET_READ;
-	expect_request(&bench, &ops, 1, "GET https://a.example/v2/Users/2819c223%2F7\n");
-	/* RFC 7644 3.3 */
-	op.kind = TARGET_CREATE;
-	op.set = parsed("{\"emails\":[\"b@e.example\"],\"emails[type eq "
-			"\\\"home\\\"].value\":\"h@e.example\","
-			"\"externalId\":\"bjensen\",\"name.familyName\":\"Jensen\",\"" URN
-			".department\":\"Tour\",\"userName\":\"bjensen\"}");
-	op.enabled = TARGET_ENABLE;
-	expect_request(&bench, &ops, 1,
-		       "POST https://a.example/v2/Users\napplication/scim+json\n"
-		       "{\"emails\":[{\"value\":\"b@e.example\"},{\"type\":\"home\",\"value\":\"h@"
-		       "e.example\"}],"
-		       "\"externalId\":\"bjensen\",\"name\":{\"familyName\":\"Jensen\"},\"" URN
-		       "\":{\"department\":\"Tour\"},\"userName\":\"bjensen\",\"active\":true,"
-		       "\"schemas\":[\"" CORE "\",\"" URN "\"]}");
-	cJSON_Delete(op.set);
-	/* RFC 7644 3.5.2 */
-	op.kind = TARGET_UPDATE;
-	op.enabled = TARGET_DISABLE;
-	op.set = parsed("{\"name.familyName\":\"Li\",\"" URN ".department\":\"X\"}");
-	op.clear = parsed("{\"title\":null,\"emails[type eq \\\"work\\\"].value\":null}");
-	expect_request(
-		&bench, &ops, 1,
-		"PATCH https://a.example/v2/Users/2819c223%2F7\nIf-Match: W/\"a330bc54f0671c9\"\n"
-		"application/scim+json\n" PATCH_SCHEMA
-		"\"Operations\":[{\"op\":\"replace\",\"path\":\"name.familyName\",\"value\":\"Li\"}"
-		","
-		"{\"op\":\"replace\",\"path\":\"" URN ":department\",\"value\":\"X\"},"
-		"{\"op\":\"remove\",\"path\":\"title\"},"
-		"{\"op\":\"remove\",\"path\":\"emails[type eq \\\"work\\\"]\"},"
-		"{\"op\":\"replace\",\"path\":\"active\",\"value\":false}]}");
-	/* a version that would break the header is left out */
-	op.revision = "x\r\nEvil: 1";
-	op.kind = TARGET_DELETE;
-	expect_request(&bench, &ops, 1, "DELETE https://a.example/v2/Users/2819c223%2F7\n");
-	cJSON_Delete(op.set);
-	cJSON_Delete(op.clear);
-	bench_close(&bench);
-}
-
-static void dialects(void **state)
-{
-	struct target_op op = {.kind = TARGET_UPDATE, .rid = "1", .user = "u"};
-	struct target_op *ops = &op;
-
-	(void)state;
-	open_with("    options: {patch_style: value, booleans: string, media_type: json, "
-		  "endpoints: lower}\n");
-	op.set = parsed("{\"name.familyName\":\"Li\",\"title\":\"Dr\",\"emails[type eq "
-			"\\\"work\\\"].value\":"
-			"\"a@b.c\"}");
-	op.enabled = TARGET_ENABLE;
-	op.body = parsed("{\"add\":[\"emails[type eq \\\"work\\\"].value\"]}");
-	expect_request(&bench, &ops, 1,
-		       "PATCH https://a.example/v2/users/1\napplication/json\n" PATCH_SCHEMA
-		       "\"Operations\":[{\"op\":\"replace\",\"value\":{\"active\":\"true\"}},"
-		       "{\"op\":\"add\",\"path\":\"emails\",\"value\":[{\"type\":\"work\","
-		       "\"value\":\"a@b.c\"}]},"
-		       "{\"op\":\"replace\",\"value\":{\"name\":{\"familyName\":\"Li\"},\"title\":"
-		       "\"Dr\"}}]}");
-	bench_close(&bench);
-	cJSON_Delete(op.body);
-	cJSON_Delete(op.set);
-}
-
-static void put(void **state)
-{
-	struct target_op op = {.kind = TARGET_UPDATE, .rid = "1", .user = "u"};
-	struct target_op *ops = &op;
-	struct target_answer answer = {.status = 501};
-	size_t most;
-
-	(void)state;
-	open_with("");
-	/* PATCH is refused: from now on PUT, which reads first because the plan did not */
-	assert_true(target_scim.downgrade(bench.target, &op, &answer));
-	op.set = parsed("{\"title\":\"Dr\"}");
-	op.clear = parsed("{\"name.familyName\":null}");
-	expect_request(&bench, &ops, 1, "GET https://a.example/v2/Users/1\n");
-	expect_answers(&bench, &ops, 1, 200, "", "{\"id\":\"1\"}", "200 stale read_first 1");
-	assert_int_equal(target_scim.lane(bench.target, &op, &most), 0);
-	cJSON_Delete(op.body);
-	op.body = parsed("{\"account\":{\"schemas\":[\"x\"],\"id\":\"1\",\"meta\":{},\"groups\":[],"
-			 "\"externalId\":"
-			 "\"e\",\"userName\":\"a\",\"name\":{\"familyName\":\"F\",\"givenName\":"
-			 "\"G\"},\"" URN "\":{\"costCenter\":\"9\"},\"active\":true}}");
-	op.enabled = TARGET_DISABLE;
-	expect_request(
-		&bench, &ops, 1,
-		"PUT https://a.example/v2/Users/1\napplication/scim+json\n"
-		"{\"externalId\":\"e\",\"userName\":\"a\",\"name\":{\"givenName\":\"G\"},\"" URN
-		"\":{\"costCenter\":\"9\"},\"title\":\"Dr\",\"active\":false,\"schemas\":[\"" CORE
-		"\",\"" URN "\"]}");
-	cJSON_Delete(op.body);
-	cJSON_Delete(op.set);
-	cJSON_Delete(op.clear);
-	bench_close(&bench);
-}
-
-/* ---- bulk ---- */
-
-static void bulk(void **state)
-{
-	struct target_op a = {.kind = TARGET_CREATE, .user = "u1"},
-			 b = {.kind = TARGET_UPDATE,
-			      .user = "u2",
-			      .rid = "2",
-			      .enabled = TARGET_ENABLE,
-			      .revision = "W/\"3\""},
-			 c = {.kind = TARGET_DELETE, .user = "u3", .rid = "3"};
-	struct target_op *ops[] = {&a, &b, &c};
-
-	(void)state;
-	open_with("");
-	discover(full);
-	a.set = parsed("{\"userName\":\"a\"}");
-	expect_request(&bench, ops, 3,
-		       "POST https://a.example/v2/Bulk\napplication/scim+json\n"
-		       "{\"schemas\":[\"urn:ietf:params:scim:api:messages:2.0:BulkRequest\"],"
-		       "\"Operations\":["
-		       "{\"method\":\"POST\",\"path\":\"/"
-		       "Users\",\"bulkId\":\"u1\",\"data\":{\"userName\":\"a\",\"active\":"
-		       "true,\"schemas\":[\"" CORE "\"]}},"
-		       "{\"method\":\"PATCH\",\"path\":\"/Users/"
-		       "2\",\"bulkId\":\"u2\",\"version\":\"W/\\\"3\\\"\",\"data\":" PATCH_SCHEMA
-		       "\"Operations\":[{\"op\":\"replace\",\"path\":\"active\",\"value\":true}]}},"
-		       "{\"method\":\"DELETE\",\"path\":\"/Users/3\",\"bulkId\":\"u3\"}]}");
-	/* more than the service takes in a payload: the core halves */
-	cJSON_Delete(a.set);
-	a.set = parsed("{\"userName\":\"a\",\"displayName\":"
-		       "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-		       "aaaaaa\"}");
-	request_clear(&bench.request);
-	assert_int_equal(target_scim.request(bench.target, ops, 3, &bench.request), -E2BIG);
-	cJSON_Delete(a.set);
-	bench_close(&bench);
-}
-
-static void bulk_answers(void **state)
-{
-	struct target_op a = {.kind = TARGET_CREATE, .user = "u1"},
-			 b = {.kind = TARGET_UPDATE,
-			      .user = "u2",
-			      .rid = "2",
-			      .enabled = TARGET_ENABLE,
-			      .revision = "W/\"3\""},
-			 c = {.kind = TARGET_DELETE, .user = "u3", .rid = "3"};
-	struct target_op *ops[] = {&a, &b, &c};
-
-	(void)state;
-	open_with("");
-	a.set = parsed("{\"userName\":\"a\"}");
-	/* in any order, status as text, number or object, one by its location alone (RFC 7644 3.7.3) */
-	expect_answers(
-		&bench, ops, 3, 200, "",
-		"{\"Operations\":[{\"bulkId\":\"u3\",\"status\":204},"
-		"{\"location\":\"https://a.example/v2/Users/2\",\"status\":{\"code\":\"200\"}},"
-		"{\"bulkId\":\"u1\",\"status\":\"201\",\"location\":\"https://a.example/v2/Users/"
-		"n1\"}]}",
-		"201 ok n1; 200 ok; 204 ok");
-	/* one refused, one missing */
-	expect_answers(
-		&bench, ops, 3, 200, "",
-		"{\"Operations\":[{\"bulkId\":\"u1\",\"status\":\"409\",\"response\":{\"scimType\":"
-		"\"uniqueness\",\"detail\":\"userName "
-		"taken\"}},{\"bulkId\":\"u2\",\"status\":\"412\"}]}",
-		"409 exists name_taken field=userName; 412 stale changed_meanwhile; 0 retry "
-		"odd_status unknown");
-	/* a status that is none */
-	expect_answers(&bench, ops, 3, 200, "",
-		       "{\"Operations\":[{\"bulkId\":\"u1\",\"status\":\"824\"},"
-		       "{\"bulkId\":\"u2\",\"status\":{\"code\":\"20\"}},{\"bulkId\":\"u3\","
-		       "\"status\":1e9}]}",
-		       "0 retry odd_status unknown; 0 retry odd_status unknown; 0 retry odd_status "
-		       "unknown");
-	/* twice the same id: what happened is not known */
-	expect_answers(
-		&bench, ops, 3, 200, "",
-		"{\"Operations\":[{\"bulkId\":\"u1\",\"status\":\"201\",\"location\":\"/Users/x\"},"
-		"{\"bulkId\":\"u1\",\"status\":\"409\"},{\"bulkId\":\"u2\",\"status\":\"200\"},"
-		"{\"bulkId\":\"u3\",\"status\":\"204\"}]}",
-		"0 retry odd_status unknown; 200 ok; 204 ok");
-	expect_answers(&bench, ops, 3, 404, "", "",
-		       "404 downgrade no_bulk; 404 downgrade no_bulk; 404 downgrade no_bulk");
-	expect_answers(&bench, ops, 3, 413, "", "",
-		       "413 split too_large; 413 split too_large; 413 split too_large");
-	expect_answers(&bench, ops, 3, 200, "", "<html>",
-		       "200 retry not_json unknown; 200 retry not_json unknown; 200 retry not_json "
-		       "unknown");
-	cJSON_Delete(a.set);
-	bench_close(&bench);
-}
-
-/* ---- many look-ups in one ---- */
-
-static size_t find_most(struct target_op *op)
-{
-	size_t most;
-
-	target_scim.lane(bench.target, op, &most);
-	return most;
-}
-
-#define USER(id, external) "{\"id\":\"" id "\",\"externalId\":\"" external "\"}"
-
-static void many_finds(void **state)
-{
-	struct target_op a = {.kind = TARGET_FIND, .key = {"externalId", "a"}},
-			 b = {.kind = TARGET_FIND, .key = {"externalId", "b"}};
-	struct target_op *ops[] = {&a, &b};
-
-	(void)state;
-	open_with("");
-	/* until somebody is known who is there, everybody is looked up alone */
-	assert_int_equal(find_most(&a), 1);
-	expect_answers(&bench, ops, 1, 200, "", "{\"totalResults\":0}", "200 ok");
-	assert_int_equal(find_most(&a), 1);
-	expect_answers(&bench, ops, 1, 200, "",
-		       "{\"totalResults\":1,\"Resources\":[" USER("1", "a") "]}", "200 ok 1");
-	assert_int_equal(find_most(&b), 32);
-	expect_request(&bench, ops, 2,
-		       "GET https://a.example/v2/Users?filter=externalId%20eq%20%22a%22%20or%20"
-		       "externalId%20eq%20%22b%22%20or%20externalId%20eq%20%22a%22\n");
-	/* the canary (a) is there: so b is not */
-	expect_answers(&bench, ops, 2, 200, "",
-		       "{\"totalResults\":1,\"Resources\":[" USER("1", "a") "]}",
-		       "200 ok 1; 200 ok");
-	expect_answers(&bench, ops, 2, 200, "",
-		       "{\"totalResults\":2,\"Resources\":[" USER("2", "b") "," USER("1", "a") "]}",
-		       "200 ok 1; 200 ok 2");
-	/* the filter was refused: each alone, and no more so until somebody is seen again */
-	expect_answers(&bench, ops, 2, 400, "", "{\"scimType\":\"invalidFilter\"}",
-		       "400 split find_alone; 400 split find_alone");
-	assert_int_equal(find_most(&a), 1);
-	bench_close(&bench);
-}
-
-static void many_finds_that_prove_nothing(void **state)
-{
-	static const char *const bodies[] = {
-		/* the canary is missing: only a part of the filter counted */
-		"{\"totalResults\":1,\"Resources\":[" USER("2", "b") "]}",
-		"{\"totalResults\":0,\"Resources\":[]}",
-		/* the filter was ignored */
-		"{\"totalResults\":2,\"Resources\":[" USER("1", "a") "," USER("9", "z") "]}",
-		/* there is more on a further page */
-		"{\"totalResults\":3,\"Resources\":[" USER("1", "a") "]}",
-		"{\"nextCursor\":\"x\",\"totalResults\":1,\"Resources\":[" USER("1", "a") "]}",
-		"<html>",
-	};
-	struct target_op a = {.kind = TARGET_FIND, .key = {"externalId", "a"}},
-			 b = {.kind = TARGET_FIND, .key = {"externalId", "b"}};
-	struct target_op *ops[] = {&a, &b};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
-		open_with("");
-		for (int times = 0; times < 3; times++) {
-			expect_answers(&bench, ops, 1, 200, "",
-				       "{\"totalResults\":1,\"Resources\":[" USER("1", "a") "]}",
-				       "200 ok 1");
-			assert_int_equal(find_most(&a), 32);
-			expect_answers(&bench, ops, 2, 200, "", bodies[i],
-				       "200 split find_alone; 200 split find_alone");
-			assert_int_equal(find_most(&a), 1);
-		}
-		/* three times are enough */
-		expect_answers(&bench, ops, 1, 200, "",
-			       "{\"totalResults\":1,\"Resources\":[" USER("1", "a") "]}",
-			       "200 ok 1");
-		assert_int_equal(find_most(&a), 1);
-		bench_close(&bench);
-	}
-}
-
-/* ---- answers ---- */
-
-static const struct {
-	enum target_kind kind;
-	int status;
-	const char *headers, *body, *expected;
-} answers[] = {
-	{TARGET_CREATE, 201, "", "{\"id\":\"n1\",\"active\":\"False\"}", "201 ok n1(off)"},
-	{TARGET_CREATE, 201, "Location: https://a.example/v2/Users/n2\r\n", "", "201 ok n2"},
-	{TARGET_CREATE, 201, "", "", "201 ok"}, /* no id: the core looks the user up */
-	{TARGET_CREATE, 201, "", "{\"id\":7}", "201 ok"},
-	{TARGET_CREATE, 201, "", "{\"id\":\"..\"}", "201 ok"},
-	{TARGET_CREATE, 201, "", "{\"id\":\"g\",\"meta\":{\"resourceType\":\"Group\"}}", "201 ok"},
-	{TARGET_CREATE, 200, "", "<html>log in</html>", "200 retry not_json unknown"},
-	{TARGET_CREATE, 201, "", "{\"id\":\"n1\",\"userNa", "201 retry not_json unknown"},
-	{TARGET_CREATE, 409, "", "{\"scimType\":\"uniqueness\",\"detail\":\"externalId is taken\"}",
-	 "409 exists name_taken field=externalId"},
-	{TARGET_CREATE, 400, "", "{\"scimType\":\"uniqueness\"}", "400 exists name_taken"},
-	{TARGET_CREATE, 409, "",
-	 "{\"detail\":\"REQUIRED_FIELD_MISSING:user_must_have…;\",\"status\":409}",
-	 "409 reject mandatory_missing field=userName"},
-	{TARGET_UPDATE, 200, "", "{\"id\":\"r1\",\"active\":false}", "200 ok r1(off)"},
-	{TARGET_UPDATE, 200, "", "{\"id\":\"r2\"}", "200 ok"}, /* not the one that was asked for */
-	{TARGET_UPDATE, 204, "", "", "204 ok"},
-	{TARGET_UPDATE, 200, "", "<html>", "200 retry not_json unknown"},
-	{TARGET_UPDATE, 400, "", "{\"scimType\":\"noTarget\"}", "400 stale no_target"},
-	{TARGET_UPDATE, 400, "", "{\"scimType\":\"mutability\",\"detail\":\"userName\"}",
-	 "400 reject read_only_field field=userName"},
-	{TARGET_UPDATE, 404, "", "", "404 gone not_found"},
-	{TARGET_READ, 200, "", "{\"id\":\"r1\"}", "200 ok r1"},
-	{TARGET_READ, 200, "", "{\"id\":\"r2\"}", "200 retry not_json"},
-	{TARGET_READ, 200, "", "", "200 retry not_json"},
-	{TARGET_READ, 200, "", "[]", "200 retry not_json"},
-	{TARGET_DELETE, 204, "", "", "204 ok"},
-	{TARGET_DELETE, 200, "", "<html>", "200 retry not_json unknown"},
-	{TARGET_DELETE, 404, "", "", "404 gone not_found"},
-	{TARGET_FIND, 200, "", "{\"totalResults\":0}", "200 ok"},
-	{TARGET_FIND, 200, "",
-	 "{\"totalResults\":1,\"resources\":[{\"id\":\"a\",\"userName\":\"ANNA\"}]}", "200 ok a"},
-	{TARGET_FIND, 200, "",
-	 "{\"totalResults\":2,\"Resources\":[{\"id\":\"a\",\"userName\":\"anna\"},{\"id\":\"b\","
-	 "\"userName\":"
-	 "\"anna\"}]}",
-	 "200 ok a b"},
-	/* the filter was ignored; here all of them were seen */
-	{TARGET_FIND, 200, "",
-	 "{\"totalResults\":1,\"Resources\":[{\"id\":\"a\",\"userName\":\"bob\"}]}", "200 ok"},
-	/* and here not */
-	{TARGET_FIND, 200, "",
-	 "{\"totalResults\":9,\"Resources\":[{\"id\":\"a\",\"userName\":\"bob\"}]}",
-	 "200 park filter_ignored"},
-	{TARGET_FIND, 200, "", "{\"Resources\":[{\"userName\":\"anna\"}]}", "200 retry not_json"},
-	{TARGET_FIND, 200, "", "{\"Resources\":{}}", "200 retry not_json"},
-	{TARGET_FIND, 200, "", "<html>", "200 retry not_json"},
-	{TARGET_FIND, 400, "", "{\"scimType\":\"invalidFilter\"}", "400 reject filter_refused"},
-	{TARGET_FIND, 400, "", "[[[[", "400 reject refused"},
-};
-
-static void answer_table(void **state)
-{
-	struct target_op op = {.rid = "r1", .user = "u", .key = {"userName", "anna"}};
-	struct target_op *ops = &op;
-
-	(void)state;
-	open_with("");
-	op.set = parsed("{\"externalId\":\"1\",\"userName\":\"anna\"}");
-	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
-		op.kind = answers[i].kind;
-		expect_answers(&bench, &ops, 1, answers[i].status, answers[i].headers,
-			       answers[i].body, answers[i].expected);
-	}
-	cJSON_Delete(op.set);
-	bench_close(&bench);
-}
-
-/* ---- pages ---- */
-
-struct seen {
-	struct buf text;
-};
-
-static void take(void *arg, const struct target_account *account)
-{
-	struct seen *s = arg;
-
-	buf_addf(&s->text, "%s ", account->rid);
-}
-
-static char *page(struct seen *s, const char *body, int rc)
-{
-	struct http_response r = {.failure = HTTP_ANSWERED, .status = 200, .body = slice_of(body)};
-	char *next = NULL;
-
-	buf_clear(&s->text);
-	assert_int_equal(target_scim.listed(bench.target, &r, take, s, &next), rc);
-	return next;
-}
-
-static void pages(void **state)
-{
-	struct seen s = {0};
-	char *next;
-
-	(void)state;
-	open_with("    options: {page_size: 2}\n");
-	request_clear(&bench.request);
-	assert_int_equal(target_scim.list(bench.target, NULL, &bench.request), 0);
-	assert_string_equal(bench.request.url.p, "https://a.example/v2/Users?startIndex=1&count=2");
-	/* itemsPerPage lies; what came counts */
-	next = page(&s,
-		    "{\"totalResults\":3,\"itemsPerPage\":20,\"Resources\":[{\"id\":\"a\"},{\"id\":"
-		    "\"b\"}]}",
-		    0);
-	assert_string_equal(s.text.p, "a b ");
-	assert_string_equal(next, "https://a.example/v2/Users?startIndex=3&count=2");
-	free(next);
-	assert_null(page(&s, "{\"totalResults\":3,\"Resources\":[{\"id\":\"c\"}]}", 0));
-	/* the first page again is the end, not news */
-	target_scim.list(bench.target, NULL, &bench.request);
-	free(page(&s, "{\"totalResults\":99,\"Resources\":[{\"id\":\"a\"},{\"id\":\"b\"}]}", 0));
-	assert_null(
-		page(&s, "{\"totalResults\":99,\"Resources\":[{\"id\":\"a\"},{\"id\":\"b\"}]}", 0));
-	assert_int_equal(s.text.n, 0);
-	/* a cursor */
-	target_scim.list(bench.target, NULL, &bench.request);
-	next = page(&s, "{\"nextCursor\":\"x/y\",\"Resources\":[{\"id\":\"a\"}]}", 0);
-	assert_string_equal(next, "https://a.example/v2/Users?cursor=x%2Fy&count=2");
-	free(next);
-	assert_null(page(&s, "<html>", -EPROTO));
-	assert_null(page(&s, "{\"Resources\":[{\"id\":1}]}", -EPROTO));
-	buf_done(&s.text);
-	bench_close(&bench);
-}
-
 static void matches(void **state)
 {
 	cJSON *a = parsed(
@@ -709,22 +244,257 @@ static void matches(void **state)
 	cJSON_Delete(a);
 }
 
+/* Each dialect is a set of switches, and each of them can be set alone against it. */
+static void dialect_table(void **state)
+{
+	struct target_op add = {
+		.kind = TARGET_STEP, .name = "group_add", .what = (char[]){"Staff"}};
+	struct target_op gone = {
+		.kind = TARGET_STEP, .name = "group_remove", .what = (char[]){"Staff"}};
+	const char *title;
+	size_t most;
+
+	(void)state;
+	open_with("    options: {dialect: entra}\n    groups: [{group: a, remote: Staff}]\n");
+	request_clear(&bench.request);
+	assert_true(target_scim.check(bench.target, 0, &bench.request, &title));
+	assert_string_equal(bench.request.url.p, "https://a.example/v2/serviceproviderconfig");
+	target_scim.lane(bench.target, &add, &most);
+	assert_int_equal(most, 20);
+	target_scim.lane(bench.target, &gone, &most);
+	assert_int_equal(most, 1);
+	bench_close(&bench);
+	open_with("    options: {dialect: entra, endpoints: mixed, members_max: 7}\n"
+		  "    groups: [{group: a, remote: Staff}]\n");
+	request_clear(&bench.request);
+	assert_true(target_scim.check(bench.target, 0, &bench.request, &title));
+	assert_string_equal(bench.request.url.p, "https://a.example/v2/ServiceProviderConfig");
+	target_scim.lane(bench.target, &add, &most);
+	assert_int_equal(most, 7);
+	bench_close(&bench);
+}
+
+#define ATTR(name, mutability)                                                                     \
+	"{\"name\":\"" name "\",\"mutability\":\"" mutability "\",\"subAttributes\":["             \
+	"{\"name\":\"familyName\",\"mutability\":\"readWrite\"}]}"
+
+static void learn_schemas(const char *attributes, const char *said)
+{
+	CLEANUP(buf_cleanup) struct buf text = {0}, body = {0};
+	struct http_response r = {.failure = HTTP_ANSWERED, .status = 200};
+
+	buf_addf(&body, "{\"Resources\":[{\"id\":\"" CORE "\",\"attributes\":[%s]}]}", attributes);
+	r.body = buf_slice(&body);
+	assert_true(target_scim.checked(bench.target, 2, &r, &text));
+	assert_string_equal(text.p, said);
+}
+
+/* The service's schema: what it does not know is told, what it would refuse is not sent. */
+static void schemas(void **state)
+{
+	static const struct given changed = {
+		.document = "{\"externalId\":\"7\",\"name.familyName\":\"B\",\"title\":\"Dr\","
+			    "\"userName\":\"a\"}",
+		.account = "{\"userName\":\"b\",\"externalId\":\"8\",\"title\":\"x\"}",
+		.enabled = true,
+		.link = LINK_ACTIVE};
+	struct given made = changed;
+
+	(void)state;
+	made.account = NULL;
+	made.create = true;
+	for (int ignore = 0; ignore < 2; ignore++) {
+		open_with(ignore ? "    options: {schemas: false}\n" : "");
+		learn_schemas(ATTR("userName", "immutable") "," ATTR("title", "readOnly") "," ATTR(
+				      "name", "readWrite"),
+			      "not in the service's schema: externalId; read-only there, left out: "
+			      "title; set by a creation alone: userName");
+		expect_plan(&bench, "changed", &changed,
+			    ignore ? "update set={\"externalId\":\"7\",\"name.familyName\":\"B\","
+				     "\"title\":\"Dr\",\"userName\":\"a\"}"
+				   : "update set={\"externalId\":\"7\",\"name.familyName\":\"B\"}");
+		expect_plan(&bench, "made", &made,
+			    ignore ? "create set={\"externalId\":\"7\",\"name.familyName\":\"B\","
+				     "\"title\":\"Dr\",\"userName\":\"a\"} enable"
+				   : "create set={\"externalId\":\"7\",\"name.familyName\":\"B\","
+				     "\"userName\":\"a\"} enable");
+		bench_close(&bench);
+	}
+	open_with("");
+	learn_schemas(ATTR("userName", "readWrite") "," ATTR("externalId", "readWrite") "," ATTR(
+			      "title", "readWrite") "," ATTR("name", "readWrite"),
+		      "all 4 mapped fields can be written");
+	bench_close(&bench);
+}
+
+/* ---- groups ---- */
+
+static void learn_group(size_t step, const char *body, const char *said)
+{
+	CLEANUP(buf_cleanup) struct buf text = {0};
+	struct http_response r = {.failure = HTTP_ANSWERED, .status = 200, .body = slice_of(body)};
+
+	assert_true(target_scim.checked(bench.target, step, &r, &text));
+	assert_string_equal(text.p, said);
+}
+
+static const struct {
+	const char *name;
+	struct given given;
+	const char *plan;
+} group_plans[] = {
+	{"into a group, and nothing else is sent",
+	 {.document = "{\"userName\":\"a\"}",
+	  .document_applied = true,
+	  .enabled = true,
+	  .link = LINK_ACTIVE,
+	  .groups = {"Staff"}},
+	 "group_add Staff body={\"group\":\"Staff\",\"id\":\"g1\"} "
+	 "remember={\"given:Staff\":true}"},
+	{"in it already",
+	 {.document = "{\"userName\":\"a\"}",
+	  .document_applied = true,
+	  .memory = "{\"given:Staff\":true}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE,
+	  .groups = {"Staff"}},
+	 "nothing"},
+	{"the service shows that somebody took it away",
+	 {.document = "{\"userName\":\"a\"}",
+	  .account = "{\"userName\":\"a\",\"groups\":[{\"value\":\"g9\"}]}",
+	  .memory = "{\"given:Staff\":true}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE,
+	  .groups = {"Staff"}},
+	 "group_add Staff body={\"group\":\"Staff\",\"id\":\"g1\"} "
+	 "remember={\"given:Staff\":true}"},
+	{"the service shows that it is so",
+	 {.document = "{\"userName\":\"a\"}",
+	  .account = "{\"userName\":\"a\",\"groups\":[{\"value\":\"g1\"}]}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE,
+	  .groups = {"Staff"}},
+	 " remember={\"given:Staff\":true}"},
+	{"out of a group that was given",
+	 {.document = "{\"userName\":\"a\"}",
+	  .document_applied = true,
+	  .memory = "{\"given:Staff\":true}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE,
+	  .groups = {"-"}},
+	 "group_remove Staff body={\"group\":\"Staff\",\"id\":\"g1\"} "
+	 "remember={\"given:Staff\":null}"},
+	{"a membership that is not ours stays",
+	 {.document = "{\"userName\":\"a\"}",
+	  .account = "{\"userName\":\"a\",\"groups\":[{\"value\":\"g1\"}]}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE,
+	  .groups = {"-"}},
+	 "nothing"},
+	{"a new account has no groups, whatever the last one had",
+	 {.document = "{\"userName\":\"a\"}",
+	  .create = true,
+	  .memory = "{\"given:Staff\":true}",
+	  .enabled = true,
+	  .groups = {"Staff"}},
+	 "create set={\"userName\":\"a\"} enable; group_add Staff "
+	 "body={\"group\":\"Staff\",\"id\":\"g1\"} remember={\"given:Staff\":true}"},
+	{"a group that is not there is looked for last",
+	 {.document = "{\"userName\":\"a\"}",
+	  .document_applied = true,
+	  .enabled = true,
+	  .link = LINK_ACTIVE,
+	  .now = 70000,
+	  .groups = {"Later", "Staff"}},
+	 "group_add Staff body={\"group\":\"Staff\",\"id\":\"g1\"} "
+	 "remember={\"given:Staff\":true}; group_find Later "
+	 "body={\"group\":\"Later\",\"now\":70000}"},
+	{"it was looked for just now",
+	 {.document = "{\"userName\":\"a\"}",
+	  .document_applied = true,
+	  .enabled = true,
+	  .link = LINK_ACTIVE,
+	  .now = 50000,
+	  .groups = {"Later", "Staff"}},
+	 "parked group_missing Later; group_add Staff "
+	 "body={\"group\":\"Staff\",\"id\":\"g1\"} remember={\"given:Staff\":true}"},
+	{"who left stays where he is", {.left = true, .link = LINK_DISABLED}, "nothing"},
+	{"no rule counts",
+	 {.document = "{\"userName\":\"a\"}",
+	  .document_applied = true,
+	  .memory = "{\"given:Staff\":true}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE},
+	 "nothing"},
+};
+
+static void group_table(void **state)
+{
+	(void)state;
+	open_with("    groups: [{group: a, remote: Staff}, {group: b, remote: Later}, "
+		  "{group: c, remote: Staff}]\n");
+	learn_group(4,
+		    "{\"Resources\":[{\"id\":\"g1\",\"displayName\":\"staff\"},"
+		    "{\"id\":\"g2\",\"displayName\":\"Staff2\"}]}",
+		    "Staff found");
+	learn_group(5, "{\"totalResults\":0}", "Later is not there yet; its members wait");
+	for (size_t i = 0; i < sizeof(group_plans) / sizeof(group_plans[0]); i++)
+		expect_plan(&bench, group_plans[i].name, &group_plans[i].given,
+			    group_plans[i].plan);
+	learn_group(4,
+		    "{\"Resources\":[{\"id\":\"g1\",\"displayName\":\"Staff\"},"
+		    "{\"id\":\"g2\",\"displayName\":\"Staff\"}]}",
+		    "Staff is the name of several");
+	expect_plan(&bench, "which of them?",
+		    &(struct given){.document = "{\"userName\":\"a\"}",
+				    .document_applied = true,
+				    .memory = "{\"given:Staff\":true}",
+				    .enabled = true,
+				    .link = LINK_ACTIVE,
+				    .groups = {"-"}},
+		    "nothing");
+	bench_close(&bench);
+}
+
+/* ---- services that want things their own way ---- */
+
+static void whole_lists_and_frozen_accounts(void **state)
+{
+	static const char doc[] =
+		"{\"emails[type eq \\\"work\\\"].value\":\"a@b.c\",\"userName\":\"a\"}";
+	struct given g = {.document = doc, .enabled = true, .link = LINK_ACTIVE};
+
+	(void)state;
+	open_with("    options: {elements: whole}\n");
+	expect_plan(&bench, "not seen", &g, "read");
+	g.account = "{\"userName\":\"a\",\"emails\":[{\"type\":\"home\",\"value\":\"h\"}]}";
+	expect_plan(&bench, "seen", &g,
+		    "update set={\"emails[type eq \\\"work\\\"].value\":\"a@b.c\"} "
+		    "body={\"account\":{\"emails\":[{\"type\":\"home\",\"value\":\"h\"}],"
+		    "\"userName\":\"a\"},\"add\":[\"emails[type eq \\\"work\\\"].value\"]}");
+	bench_close(&bench);
+	open_with("    options: {dialect: launchdarkly}\n");
+	g = (struct given){.document = "{\"title\":\"Dr\",\"userName\":\"a\"}",
+			   .account = "{\"userName\":\"a\"}",
+			   .account_disabled = true,
+			   .link = LINK_DISABLED};
+	expect_plan(&bench, "inactive: left alone", &g, "nothing");
+	g.enabled = true;
+	expect_plan(&bench, "enabled with all that it missed", &g,
+		    "update set={\"title\":\"Dr\"} enable");
+	g.account = NULL;
+	g.document_applied = true;
+	expect_plan(&bench, "enabled, not seen", &g, "read");
+	bench_close(&bench);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(options),
-		cmocka_unit_test(discovery),
-		cmocka_unit_test(plan_table),
-		cmocka_unit_test(requests),
-		cmocka_unit_test(dialects),
-		cmocka_unit_test(put),
-		cmocka_unit_test(bulk),
-		cmocka_unit_test(bulk_answers),
-		cmocka_unit_test(answer_table),
-		cmocka_unit_test(pages),
-		cmocka_unit_test(matches),
-		cmocka_unit_test(many_finds),
-		cmocka_unit_test(many_finds_that_prove_nothing),
+		cmocka_unit_test(options),	 cmocka_unit_test(discovery),
+		cmocka_unit_test(dialect_table), cmocka_unit_test(schemas),
+		cmocka_unit_test(group_table),	 cmocka_unit_test(whole_lists_and_frozen_accounts),
+		cmocka_unit_test(plan_table),	 cmocka_unit_test(matches),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

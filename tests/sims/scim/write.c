@@ -138,6 +138,20 @@ static void commit(struct scim *s, struct sim_call *call, const struct draft *d,
 	sim_commit(s->sim, call, kind, entry->id, slice_of(entry->external));
 }
 
+/* RFC 7644 section 3.9: what is shown of it can be chosen here, too. */
+static void print_changed(struct scim *s, struct sim_call *call, const struct draft *d)
+{
+	struct text only = {0}, without = {0};
+
+	http_param(call->query, "attributes", &only);
+	http_param(call->query, "excludedAttributes", &without);
+	struct projection projection = {slice_from(&only), slice_from(&without)};
+
+	scim_print(s, d->kind, d->number, call->http, &projection, &call->answer->body);
+	text_free(&only);
+	text_free(&without);
+}
+
 static void answer_resource(struct scim *s, struct sim_call *call, const struct draft *d,
 			    int status)
 {
@@ -152,7 +166,7 @@ static void answer_resource(struct scim *s, struct sim_call *call, const struct 
 		text_str(&call->answer->headers, "\r\n");
 	}
 	if (status != 204)
-		scim_print(s, d->kind, d->number, call->http, NULL, &call->answer->body);
+		print_changed(s, call, d);
 	else
 		call->answer->content_type = NULL;
 }
