@@ -1,42 +1,8 @@
-#include "groups.h"
+#include "groups_impl.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
-
-struct group {
-	UT_hash_handle hh;
-	uint32_t object;
-	uint32_t rid;
-	bool known; /* the members below are the directory's */
-	bool asked; /* groups_unknown named it */
-	bool reached;
-	unsigned round;	   /* of the walk that came by last */
-	uint32_t *members; /* object numbers, ascending */
-	size_t n;
-	uint64_t *loose; /* keys of names that are nobody yet, ascending */
-	size_t loose_n;
-};
-
-struct watched {
-	char *name;
-	uint64_t dn;
-	uint32_t object; /* 0: not found */
-	bool dirty, held, confirmed, incomplete;
-	struct group **closure;
-	size_t n;
-};
-
-struct groups {
-	struct groups_settings s;
-	struct watched *watched;
-	size_t n;
-	struct group *by_object;
-	bool surveying;
-	bool dirty;
-	unsigned round;
-};
 
 struct groups *groups_new(const struct groups_settings *settings)
 {
@@ -138,7 +104,7 @@ static int by_key(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static bool has_member(const struct group *p, uint32_t object)
+bool group_has_member(const struct group *p, uint32_t object)
 {
 	return p->n > 0 && bsearch(&object, p->members, p->n, sizeof(object), by_number) != NULL;
 }
@@ -170,7 +136,9 @@ static uint32_t resolve(struct groups *g, uint64_t key)
 	return object != 0 ? object : objects_by_uid(g->s.objects, key);
 }
 
-static void take_values(struct groups *g, struct group *p, const struct entry_attr *a, bool uids)
+/* was: the names that were nobody before; a new one may be an old name of somebody whom the server has not followed yet. */
+static void take_values(struct groups *g, struct group *p, const struct group *was,
+			const struct entry_attr *a, bool uids)
 {
 	p->members = mem_resize(p->members, (p->n + a->n + 1) * sizeof(*p->members));
 	p->loose = mem_resize(p->loose, (p->loose_n + a->n + 1) * sizeof(*p->loose));
@@ -186,10 +154,12 @@ static void take_values(struct groups *g, struct group *p, const struct entry_at
 		}
 		key = uids ? text_key(a->values[i]) : dn_hash(a->values[i].p);
 		object = g->surveying || key == 0 ? 0 : resolve(g, key);
-		if (object != 0)
+		if (object != 0) {
 			p->members[p->n++] = object;
-		else if (key != 0)
+		} else if (key != 0) {
 			p->loose[p->loose_n++] = key;
+			p->unsure = p->unsure || (!uids && !has_loose(was, key));
+		}
 	}
 }
 
@@ -237,7 +207,7 @@ static void find_watched(struct groups *g, uint32_t object)
 void groups_image(struct groups *g, uint32_t group, const struct entry *e)
 {
 	static const char *const names[] = {"member", "uniqueMember", "memberUid"};
-	struct group *p;
+	struct group *p, was;
 
 	if (g->n == 0)
 		return;
@@ -246,16 +216,22 @@ void groups_image(struct groups *g, uint32_t group, const struct entry *e)
 	p->rid = rid_of(e);
 	if (!g->surveying && !p->reached)
 		return;
+	was = *p;
+	p->members = NULL;
+	p->loose = NULL;
 	forget_members(p);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		const struct entry_attr *a = entry_attr(e, names[i]);
 
 		if (a != NULL)
-			take_values(g, p, a, i == 2);
+			take_values(g, p, &was, a, i == 2);
 	}
+	forget_members(&was);
 	tidy(p);
 	p->known = true;
 	p->asked = false;
+	if (p->verifying)
+		p->unsure = p->verifying = false;
 	if (!g->surveying)
 		mark_above(g, p);
 }
@@ -269,6 +245,7 @@ void groups_gone(struct groups *g, uint32_t group)
 	mark_above(g, p);
 	forget_members(p);
 	p->known = true; /* known to have none */
+	p->unsure = false;
 	p->rid = 0;
 	for (size_t i = 0; i < g->n; i++) {
 		if (g->watched[i].object == group)
@@ -286,6 +263,7 @@ static void take_loose(struct groups *g, struct group *p, uint64_t key, uint32_t
 		if (p->loose[i] != key)
 			p->loose[n++] = p->loose[i];
 	p->loose_n = n;
+	p->unsure = p->unsure && n > 0;
 	p->members = mem_resize(p->members, (p->n + 1) * sizeof(*p->members));
 	p->members[p->n++] = object;
 	tidy(p);
@@ -306,7 +284,7 @@ void groups_appeared(struct groups *g, uint32_t object, uint64_t uid)
 			take_loose(g, p, o->dn, object);
 		if (has_loose(p, uid))
 			take_loose(g, p, uid, object);
-		if (has_member(p, object))
+		if (group_has_member(p, object))
 			mark_above(g, p);
 	}
 }
@@ -319,7 +297,7 @@ void groups_user_gone(struct groups *g, uint32_t user)
 	HASH_ITER (hh, g->by_object, p, next) {
 		size_t n = 0;
 
-		if (!has_member(p, user))
+		if (!group_has_member(p, user))
 			continue;
 		for (size_t i = 0; i < p->n; i++)
 			if (p->members[i] != user)
@@ -343,7 +321,7 @@ static void add_to_closure(struct watched *w, struct group *p)
 }
 
 /* Breadth first; a group that was met in this round is not entered again, so cycles end. */
-static void walk(struct groups *g, struct watched *w)
+void groups_walk(struct groups *g, struct watched *w)
 {
 	w->n = 0;
 	w->incomplete = false;
@@ -356,7 +334,7 @@ static void walk(struct groups *g, struct watched *w)
 		struct group *p = w->closure[i];
 
 		p->reached = true;
-		w->incomplete = w->incomplete || !p->known;
+		w->incomplete = w->incomplete || !p->known || p->unsure;
 		for (size_t k = 0; k < p->n; k++) {
 			struct group *child =
 				objects_at(g->s.objects, p->members[k])->class == ENTRY_GROUP
@@ -371,17 +349,6 @@ static void walk(struct groups *g, struct watched *w)
 	}
 }
 
-/* A group outside AD has no rid, so that the other meaning of aux fits nobody. */
-static bool is_primary(const struct watched *w, const struct object *o)
-{
-	if (o->aux == 0)
-		return false;
-	for (size_t i = 0; i < w->n; i++)
-		if (w->closure[i]->rid == o->aux)
-			return true;
-	return false;
-}
-
 void groups_survey_begin(struct groups *g)
 {
 	struct group *p, *next;
@@ -389,7 +356,7 @@ void groups_survey_begin(struct groups *g)
 	g->surveying = true;
 	HASH_ITER (hh, g->by_object, p, next) {
 		forget_members(p);
-		p->reached = p->asked = false;
+		p->reached = p->asked = p->unsure = p->doubted = p->verifying = false;
 	}
 	for (size_t i = 0; i < g->n; i++)
 		g->watched[i].object = 0;
@@ -413,11 +380,12 @@ void groups_survey_end(struct groups *g)
 				p->loose[n++] = p->loose[i];
 		}
 		p->loose_n = n;
+		p->unsure = n > 0; /* what it listed before nobody knows */
 		tidy(p);
 	}
 	for (size_t i = 0; i < g->n; i++) {
 		g->watched[i].dirty = g->dirty = true;
-		walk(g, &g->watched[i]);
+		groups_walk(g, &g->watched[i]);
 	}
 	HASH_ITER (hh, g->by_object, p, next)
 		if (!p->reached)
@@ -427,154 +395,6 @@ void groups_survey_end(struct groups *g)
 bool groups_is_missing(const struct groups *g, size_t i)
 {
 	return g->watched[i].object == 0;
-}
-
-/* ---- users' sets ---- */
-
-static uint32_t set_with(struct groups *g, uint32_t set, uint16_t item, bool in)
-{
-	size_t n, k = 0;
-	const uint16_t *items = sets_items(g->s.sets, set, &n);
-	uint16_t *more = mem_array(n + 1, sizeof(*more));
-	uint32_t result;
-
-	for (size_t i = 0; i < n && items[i] < item; i++)
-		more[k++] = items[i];
-	if (in)
-		more[k++] = item;
-	for (size_t i = 0; i < n; i++)
-		if (items[i] > item)
-			more[k++] = items[i];
-	result = sets_intern(g->s.sets, more, k);
-	free(more);
-	return result;
-}
-
-uint32_t groups_of(struct groups *g, uint32_t user)
-{
-	const struct object *o = objects_at(g->s.objects, user);
-	uint32_t set = o->groups;
-
-	for (size_t i = 0; i < g->n; i++) {
-		struct watched *w = &g->watched[i];
-		bool had = sets_has(g->s.sets, set, (uint16_t)i);
-		bool in;
-
-		if (w->dirty)
-			walk(g, w);
-		in = is_primary(w, o);
-		for (size_t k = 0; k < w->n && !in; k++)
-			in = has_member(w->closure[k], user);
-		if (in && !had)
-			set = set_with(g, set, (uint16_t)i, true);
-		if (!in && had && !w->held)
-			w->dirty = g->dirty = true;
-	}
-	return set;
-}
-
-struct tally {
-	uint8_t *in; /* one bit per object */
-	uint64_t was, lost;
-};
-
-static bool is_in(const struct tally *t, uint32_t n)
-{
-	return (t->in[n / 8] & (1u << (n % 8))) != 0;
-}
-
-static bool is_user(const struct object *o)
-{
-	return o->class == ENTRY_USER && !(o->flags & OBJECT_GONE);
-}
-
-static void count(struct groups *g, struct watched *w, uint16_t item, struct tally *t)
-{
-	uint32_t n = objects_count(g->s.objects);
-
-	t->in = mem_array(n / 8 + 1, 1);
-	for (size_t i = 0; i < w->n; i++)
-		for (size_t k = 0; k < w->closure[i]->n; k++)
-			t->in[w->closure[i]->members[k] / 8] |=
-				(uint8_t)(1u << (w->closure[i]->members[k] % 8));
-	for (uint32_t i = 1; i <= n; i++) {
-		const struct object *o = objects_at(g->s.objects, i);
-
-		if (!is_user(o))
-			continue;
-		if (is_primary(w, o))
-			t->in[i / 8] |= (uint8_t)(1u << (i % 8));
-		if (!sets_has(g->s.sets, o->groups, item))
-			continue;
-		t->was++;
-		t->lost += !is_in(t, i);
-	}
-}
-
-static bool is_past_guard(const struct groups *g, const struct tally *t)
-{
-	return t->lost > g->s.guard_min && t->lost * 100 > g->s.guard_percent * t->was;
-}
-
-static void judge(struct groups *g, struct watched *w, const struct tally *t)
-{
-	bool hold = !w->incomplete && !w->confirmed && is_past_guard(g, t);
-	bool held = w->held;
-
-	if (w->incomplete)
-		return;
-	w->held = hold;
-	w->confirmed = false;
-	if (hold != held || hold)
-		g->s.hold(g->s.arg, w->name, hold, t->was, t->was - t->lost);
-}
-
-static void apply(struct groups *g, struct watched *w, uint16_t item)
-{
-	struct tally t = {0};
-	uint32_t n = objects_count(g->s.objects);
-
-	walk(g, w);
-	w->dirty = false;
-	count(g, w, item, &t);
-	judge(g, w, &t);
-	for (uint32_t i = 1; i <= n; i++) {
-		struct object *o = objects_at(g->s.objects, i);
-		bool had, in;
-
-		if (!is_user(o))
-			continue;
-		had = sets_has(g->s.sets, o->groups, item);
-		in = is_in(&t, i) || (had && (w->held || w->incomplete));
-		if (in == had)
-			continue;
-		o->groups = set_with(g, o->groups, item, in);
-		g->s.changed(g->s.arg, i);
-	}
-	free(t.in);
-}
-
-bool groups_has_work(const struct groups *g)
-{
-	return g->dirty;
-}
-
-void groups_work(struct groups *g)
-{
-	g->dirty = false;
-	for (size_t i = 0; i < g->n; i++)
-		if (g->watched[i].dirty)
-			apply(g, &g->watched[i], (uint16_t)i);
-}
-
-void groups_confirm(struct groups *g, struct slice name)
-{
-	uint32_t i = groups_index(g, name);
-
-	if (i == UINT32_MAX || !g->watched[i].held)
-		return;
-	g->watched[i].confirmed = true;
-	g->watched[i].dirty = g->dirty = true;
 }
 
 void groups_unknown(struct groups *g, void (*fn)(void *arg, const struct id *id), void *arg)
@@ -589,12 +409,34 @@ void groups_unknown(struct groups *g, void (*fn)(void *arg, const struct id *id)
 	}
 }
 
+void groups_unsure(struct groups *g, void (*fn)(void *arg, const struct id *id), void *arg)
+{
+	struct group *p, *next;
+
+	HASH_ITER (hh, g->by_object, p, next) {
+		if (!p->reached || !p->unsure || p->doubted)
+			continue;
+		p->doubted = true;
+		fn(arg, &objects_at(g->s.objects, p->object)->id);
+	}
+}
+
+void groups_verify(struct groups *g, uint32_t group)
+{
+	struct group *p = find(g, group);
+
+	if (p == NULL || !p->unsure)
+		return;
+	p->doubted = false;
+	p->verifying = true;
+}
+
 void groups_listing(struct groups *g, uint32_t object, void (*fn)(void *arg, const struct id *id),
 		    void *arg)
 {
 	struct group *p, *next;
 
 	HASH_ITER (hh, g->by_object, p, next)
-		if (has_member(p, object))
+		if (group_has_member(p, object))
 			fn(arg, &objects_at(g->s.objects, p->object)->id);
 }

@@ -51,6 +51,11 @@ void groups_confirm(struct groups *g, struct slice name); /* the shrunk group is
 
 /* Ids of reachable groups whose members are not known; each is named once. */
 void groups_unknown(struct groups *g, void (*fn)(void *arg, const struct id *id), void *arg);
+/* Ids of reachable groups that list names of nobody, which they did not before; each is named once. Servers rewrite members some time
+ * after the rename or delete (refint on OpenLDAP: silently), and a group that was read in between has lost nobody: who would leave it
+ * is kept until it was read again, later. */
+void groups_unsure(struct groups *g, void (*fn)(void *arg, const struct id *id), void *arg);
+void groups_verify(struct groups *g, uint32_t group); /* its next image is taken as it is */
 /* The groups that list this object. */
 void groups_listing(struct groups *g, uint32_t object, void (*fn)(void *arg, const struct id *id),
 		    void *arg);

@@ -94,6 +94,11 @@ struct image_maker *image_new(const struct image_settings *settings)
 	return m;
 }
 
+size_t image_references(const struct image_maker *m)
+{
+	return m->references_n;
+}
+
 void image_free(struct image_maker *m)
 {
 	if (m == NULL)
@@ -216,8 +221,9 @@ static uint32_t add_references(struct image_maker *m, const struct entry *e)
 	for (size_t i = 0; i < m->references_n; i++) {
 		const struct entry_attr *a = entry_attr(e, m->references[i]);
 		struct wire_ref ref = {.name = slice_of(m->references[i])};
+		struct slice value = a != NULL && a->n > 0 ? a->values[0] : (struct slice){0};
 
-		if (a == NULL || a->n == 0 || !m->s.resolve(m->s.arg, a->values[0], &ref.id))
+		if (!m->s.resolve(m->s.arg, i, value, &ref.id))
 			continue;
 		wire_add_ref(&m->refs, &ref);
 		n++;

@@ -13,13 +13,14 @@ struct image_maker;
 struct image_settings {
 	const struct conf_node *source;
 	const char *source_name;
-	/* Who a reference's value (a DN) is; false: nobody known. */
-	bool (*resolve)(void *arg, struct slice value, struct id *ret_id);
+	/* Who the value (a DN; empty: the entry has none) of the user's reference number `which` is; false: nobody known. */
+	bool (*resolve)(void *arg, size_t which, struct slice value, struct id *ret_id);
 	void *arg;
 };
 
 struct image_maker *image_new(const struct image_settings *settings);
 void image_free(struct image_maker *m);
+size_t image_references(const struct image_maker *m); /* how many a user has */
 
 /* What the image does not get from the entry: names of watched groups (sorted) and of targets. */
 struct image_scope {

@@ -22,6 +22,7 @@ static void turn(void *arg)
 	if (l->surveyed && groups_has_work(l->groups)) {
 		groups_work(l->groups);
 		groups_unknown(l->groups, line_dirty_id, l);
+		groups_unsure(l->groups, line_verify_id, l);
 	}
 	line_pump(l);
 	if (publish_is_open(l->publish))
@@ -198,6 +199,7 @@ static void host_surveyed(void *arg, bool current)
 	warn_missing_groups(l);
 	groups_work(l->groups);
 	groups_unknown(l->groups, line_dirty_id, l);
+	groups_unsure(l->groups, line_verify_id, l);
 	compare_with_welcome(l);
 	CRASH_POINT("collector.surveyed");
 	line_ask_turn(l);
@@ -299,15 +301,6 @@ static void host_cursor(void *arg, const struct source_cursor *cursor)
 static void retry(void *arg)
 {
 	line_ask_turn(arg);
-}
-
-static void verify(void *arg)
-{
-	struct line *l = arg;
-
-	for (size_t i = 0; i < l->verify.n; i++)
-		line_dirty(l, l->verify.p[i]);
-	numbers_done(&l->verify);
 }
 
 static void group_changed(void *arg, uint32_t user)
@@ -492,10 +485,11 @@ struct line *line_new(struct loop *loop, const struct conf_node *root, const cha
 	l->diff = diff_new(l->objects, LINE_QUEUE_BYTES);
 	l->turn = loop_after_new(loop, turn, l);
 	l->retry = loop_timer_new(loop, retry, l);
-	l->verify_timer = loop_timer_new(loop, verify, l);
+	l->verify_timer = loop_timer_new(loop, line_later, l);
 	l->stopped_timer = loop_timer_new(loop, stopped, l);
 	l->drain_timer = loop_timer_new(loop, drain_over, l);
 	l->maker = image_new(&(struct image_settings){conf, l->name, line_resolve, l});
+	objects_set_references(l->objects, image_references(l->maker));
 	l->config = config_hash(l);
 	if (make_base(l, why) != 0 || make_groups_and_routes(l, why) != 0 ||
 	    make_source(l, why) != 0 || make_publish(l, why) != 0) {

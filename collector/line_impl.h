@@ -44,6 +44,12 @@ struct marker {
 	uint64_t queue_mark;
 };
 
+/* What is read again when some time has passed (line_later.c). */
+struct later {
+	struct numbers verify;
+	struct numbers moved; /* whoever refers to these */
+};
+
 /* Users whose reference names somebody who is not there yet. */
 struct waiting {
 	UT_hash_handle hh;
@@ -97,7 +103,7 @@ struct line {
 	uint64_t token, last_token; /* token 0: nothing under way */
 	bool token_is_subtree;
 	struct numbers touched;
-	struct numbers verify;
+	struct later later, after; /* due when the timer says so, and the time after that */
 	struct loop_timer *retry, *verify_timer, *stopped_timer, *drain_timer;
 
 	struct numbers suspects; /* of the sweep: may be missing */
@@ -128,18 +134,24 @@ void line_image(void *arg, struct entry *e);
 void line_gone(void *arg, const struct id *id);
 void line_publish_gone(struct line *l, uint32_t n);
 uint32_t line_in(struct line *l, uint32_t n);
-bool line_resolve(void *arg, struct slice value, struct id *ret_id);
+bool line_resolve(void *arg, size_t which, struct slice value, struct id *ret_id);
 void line_forget_waiting(struct line *l);
 
 /* line_work.c */
 void line_dirty(struct line *l, uint32_t n);
 void line_dirty_id(void *arg, const struct id *id);
-void line_verify_id(void *arg, const struct id *id);
 void line_touch(struct line *l, uint32_t n);
 void line_subtree(struct line *l, const char *dn);
 void line_pump(struct line *l);
 void line_answer(void *arg, uint64_t token, bool ok, const struct id *missing, size_t n);
 void line_forget_work(struct line *l);
+
+/* line_later.c */
+void line_verify(struct line *l, uint32_t n);
+void line_verify_id(void *arg, const struct id *id);
+void line_moved(struct line *l, uint32_t n); /* renamed or gone */
+void line_later(void *arg);		     /* the timer */
+void line_forget_later(struct line *l);
 
 /* line_sweep.c */
 void line_sweep_begin(struct line *l, bool all);

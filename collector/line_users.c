@@ -10,6 +10,21 @@
 
 /* ---- references ---- */
 
+static uint32_t nobody(uint64_t dn)
+{
+	return OBJECTS_NOBODY | (uint32_t)dn;
+}
+
+static void waiting_free(struct line *l, struct waiting *w)
+{
+	for (size_t i = 0; i < w->users.n; i++)
+		for (size_t k = 0; k < objects_references(l->objects); k++)
+			if (objects_reference(l->objects, w->users.p[i], k) == nobody(w->dn))
+				objects_set_reference(l->objects, w->users.p[i], k, 0);
+	numbers_done(&w->users);
+	free(w);
+}
+
 void line_forget_waiting(struct line *l)
 {
 	struct waiting *w = l->waiting, *next;
@@ -17,46 +32,53 @@ void line_forget_waiting(struct line *l)
 	HASH_CLEAR(hh, l->waiting);
 	for (; w != NULL; w = next) {
 		next = w->hh.next;
-		numbers_done(&w->users);
-		free(w);
+		waiting_free(l, w);
 	}
 }
 
-// NOLINTNEXTLINE(readability-function-size): uthash
-static void wait_for(struct line *l, uint64_t dn)
+/* It may be there already, under a name that the server has not written here yet: it is also read again later, once.
+ * NOLINTNEXTLINE(readability-function-size): uthash */
+static void wait_for(struct line *l, size_t which, uint64_t dn)
 {
 	struct waiting *w;
 
-	if (dn == 0 || l->building == 0)
+	if (objects_reference(l->objects, l->building, which) == nobody(dn))
 		return;
+	objects_set_reference(l->objects, l->building, which, nobody(dn));
+	line_verify(l, l->building);
 	HASH_FIND(hh, l->waiting, &dn, sizeof(dn), w);
 	if (w == NULL) {
 		w = mem_alloc(sizeof(*w));
 		w->dn = dn;
 		HASH_ADD(hh, l->waiting, dn, sizeof(dn), w);
 	}
-	for (size_t i = 0; i < w->users.n; i++)
-		if (w->users.p[i] == l->building)
-			return;
 	numbers_add(&w->users, l->building);
 }
 
-bool line_resolve(void *arg, struct slice value, struct id *ret_id)
+bool line_resolve(void *arg, size_t which, struct slice value, struct id *ret_id)
 {
 	struct line *l = arg;
-	struct slice dn;
+	struct slice dn = {0};
 	uint64_t hash;
-	uint32_t n;
+	uint32_t n = 0;
 
-	if (dn_extended(value, ret_id, &dn))
+	if (value.n > 0 && dn_extended(value, ret_id, &dn)) {
+		objects_set_reference(l->objects, l->building, which,
+				      objects_find(l->objects, ret_id));
 		return true;
-	hash = dn_hash(dn.p);
-	n = objects_by_dn(l->objects, hash);
+	}
+	hash = value.n > 0 ? dn_hash(dn.p) : 0;
+	if (hash != 0)
+		n = objects_by_dn(l->objects, hash);
 	if (n != 0 && objects_at(l->objects, n)->class == ENTRY_USER) {
+		objects_set_reference(l->objects, l->building, which, n);
 		*ret_id = objects_at(l->objects, n)->id;
 		return true;
 	}
-	wait_for(l, hash);
+	if (hash != 0)
+		wait_for(l, which, hash);
+	else
+		objects_set_reference(l->objects, l->building, which, 0);
 	return false;
 }
 
@@ -71,8 +93,7 @@ static void wake_waiting(struct line *l, uint64_t dn)
 	HASH_DELETE(hh, l->waiting, w);
 	for (size_t i = 0; i < w->users.n; i++)
 		line_dirty(l, w->users.p[i]);
-	numbers_done(&w->users);
-	free(w);
+	waiting_free(l, w);
 }
 
 /* ---- names ---- */
@@ -107,8 +128,10 @@ static bool take_name(struct line *l, uint32_t n, const struct entry *e)
 		return false;
 	groups_appeared(l->groups, n, uid);
 	wake_waiting(l, own);
-	if (before != 0)
+	if (before != 0) {
 		groups_listing(l->groups, n, line_verify_id, l);
+		line_moved(l, n);
+	}
 	return true;
 }
 
@@ -299,6 +322,7 @@ void line_publish_gone(struct line *l, uint32_t n)
 	struct fp fp;
 
 	groups_listing(l->groups, n, line_verify_id, l);
+	line_moved(l, n);
 	groups_user_gone(l->groups, n);
 	objects_set_dn(l->objects, n, 0);
 	o->flags |= OBJECT_GONE;

@@ -43,23 +43,6 @@ void line_dirty_id(void *arg, const struct id *id)
 		line_dirty(l, n);
 }
 
-/* Groups that listed somebody who was renamed or deleted: the server may rewrite them silently, and a little later
- * (refint on OpenLDAP: no message, no new entryCSN). */
-void line_verify_id(void *arg, const struct id *id)
-{
-	struct line *l = arg;
-	uint32_t n = objects_find(l->objects, id);
-
-	if (n == 0)
-		return;
-	if (l->verify.n == 0)
-		loop_timer_set(l->verify_timer, LINE_VERIFY_MS);
-	for (size_t i = 0; i < l->verify.n; i++)
-		if (l->verify.p[i] == n)
-			return;
-	numbers_add(&l->verify, n);
-}
-
 /* A live image is newer than a read that was asked for before it came. */
 void line_touch(struct line *l, uint32_t n)
 {
@@ -182,7 +165,6 @@ void line_forget_work(struct line *l)
 	numbers_done(&l->dirty);
 	numbers_done(&l->chunk);
 	numbers_done(&l->touched);
-	numbers_done(&l->verify);
 	l->dirty_next = 0;
 	while (l->subtrees_n > 0)
 		free(l->subtrees[--l->subtrees_n]);
@@ -192,5 +174,5 @@ void line_forget_work(struct line *l)
 	l->rereads_done = l->rereads_asked;
 	l->subtrees_done = l->subtrees_asked;
 	loop_timer_set(l->retry, -1);
-	loop_timer_set(l->verify_timer, -1);
+	line_forget_later(l);
 }

@@ -21,6 +21,9 @@ struct objects {
 	uint32_t n;
 	uint64_t **uids; /* beside chunks; NULL until a uid is set */
 	size_t uid_chunks;
+	uint32_t **references; /* beside chunks, NULL until one is set */
+	size_t references_n;   /* of one object */
+	size_t reference_chunks;
 	struct index by_id, by_dn, by_uid;
 };
 
@@ -112,8 +115,11 @@ void objects_free(struct objects *o)
 		free(o->chunks[i]);
 	for (size_t i = 0; i < o->uid_chunks; i++)
 		free(o->uids[i]);
+	for (size_t i = 0; i < o->reference_chunks; i++)
+		free(o->references[i]);
 	free(o->chunks);
 	free(o->uids);
+	free(o->references);
 	free(o->by_id.slots);
 	free(o->by_dn.slots);
 	free(o->by_uid.slots);
@@ -211,11 +217,50 @@ void objects_set_uid(struct objects *o, uint32_t n, uint64_t uid)
 	}
 }
 
+void objects_set_references(struct objects *o, size_t most)
+{
+	o->references_n = most;
+}
+
+size_t objects_references(const struct objects *o)
+{
+	return o->references_n;
+}
+
+uint32_t objects_reference(const struct objects *o, uint32_t n, size_t which)
+{
+	size_t chunk = (n - 1) / CHUNK;
+
+	if (chunk >= o->reference_chunks || o->references[chunk] == NULL)
+		return 0;
+	return o->references[chunk][(n - 1) % CHUNK * o->references_n + which];
+}
+
+void objects_set_reference(struct objects *o, uint32_t n, size_t which, uint32_t to)
+{
+	size_t chunk = (n - 1) / CHUNK;
+
+	assert(which < o->references_n);
+	if (objects_reference(o, n, which) == to)
+		return;
+	while (o->reference_chunks <= chunk) {
+		o->references = mem_resize(o->references,
+					   (o->reference_chunks + 1) * sizeof(*o->references));
+		o->references[o->reference_chunks++] = NULL;
+	}
+	if (o->references[chunk] == NULL)
+		o->references[chunk] = mem_array(CHUNK * o->references_n, sizeof(uint32_t));
+	o->references[chunk][(n - 1) % CHUNK * o->references_n + which] = to;
+}
+
 size_t objects_memory(const struct objects *o)
 {
-	size_t chunks = (o->n + CHUNK - 1) / CHUNK;
+	size_t chunks = (o->n + CHUNK - 1) / CHUNK, references = 0;
 
-	return chunks * CHUNK * sizeof(struct object) + o->uid_chunks * CHUNK * sizeof(uint64_t) +
+	for (size_t i = 0; i < o->reference_chunks; i++)
+		references += o->references[i] != NULL;
+	return references * CHUNK * o->references_n * sizeof(uint32_t) +
+	       chunks * CHUNK * sizeof(struct object) + o->uid_chunks * CHUNK * sizeof(uint64_t) +
 	       (o->by_id.cap + o->by_dn.cap + o->by_uid.cap) * sizeof(uint32_t);
 }
 

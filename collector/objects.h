@@ -17,6 +17,8 @@ enum {
 	OBJECT_HELD = 256,     /* missing, kept by the guard */
 	OBJECT_SEEN = 512,     /* an image of it came in this session (live or survey) */
 	OBJECT_DIFFERS = 1024, /* WELCOME's scope or groups are not what was computed */
+	OBJECT_VERIFY = 2048, /* stands in the list of those to be read again after the next time */
+	OBJECT_MOVED = 4096,  /* renamed or gone: while who refers to it is looked for */
 };
 
 struct object {
@@ -45,6 +47,13 @@ void objects_set_dn(struct objects *o, uint32_t n, uint64_t dn); /* 0 forgets it
 /* The user with this uid (hash of the folded text, text_key), for posixGroup's memberUid. */
 uint32_t objects_by_uid(struct objects *o, uint64_t uid);
 void objects_set_uid(struct objects *o, uint32_t n, uint64_t uid);
+/* Whom an object refers to, by each of the configured references: an object's number, or OBJECTS_NOBODY with bits of the hash of the
+ * DN that is nobody's; 0: nobody. Costs nothing until one is set. */
+static const uint32_t OBJECTS_NOBODY = 1U << 31;
+void objects_set_references(struct objects *o, size_t most); /* once, before the first */
+size_t objects_references(const struct objects *o);
+uint32_t objects_reference(const struct objects *o, uint32_t n, size_t which);
+void objects_set_reference(struct objects *o, uint32_t n, size_t which, uint32_t to);
 size_t objects_memory(const struct objects *o); /* bytes */
 uint64_t text_key(struct slice text);
 

@@ -32,8 +32,9 @@ static void drop(void)
 	conf_free(conf);
 }
 
-static bool resolve(void *arg, struct slice value, struct id *ret_id)
+static bool resolve(void *arg, size_t which, struct slice value, struct id *ret_id)
 {
+	(void)which;
 	(void)arg;
 	*ret_id = (struct id){{1}};
 	return value.n % 2 == 0;

@@ -23,8 +23,7 @@ def s(request, tmp_path):
     place = place_of()
     request.addfinalizer(lambda: shutil.rmtree(place, ignore_errors=True))
     # The guard as it is by default, but for the time that it waits for more of the same.
-    # Without refint, whose background changes slapd tells no consumer: when they come is chance.
-    with OpenLdap(place / "directory", users=PEOPLE, units=UNITS, options={"refint": False}) as d:
+    with OpenLdap(place / "directory", users=PEOPLE, units=UNITS) as d:
         with Spine(d, tmp_path / "spine", guard={"settle": "300ms"}) as s:
             assert len(s.settle()) == PEOPLE
             yield s
@@ -72,7 +71,8 @@ def test_a_unit_that_leaves_is_held_and_comes_back(s):
     s.d.move(moved, s.d.people_base)
     wait_held(s, 0)
     assert len(s.settle()) == PEOPLE + 1
-    assert not s.switched(mark) and s.kinds(mark) <= {"create", "update", "manager"}
+    # noop: what was in flight when the broker was killed may have been written twice
+    assert not s.switched(mark) and s.kinds(mark) <= {"create", "update", "manager", "noop"}
     assert "held by the guard" not in s.pipeline.cli("status").stdout
 
 

@@ -96,7 +96,7 @@ static void account_lost(struct model *m, unsigned u, unsigned t)
 	m->w.lost[u][t] = true;
 	m->w.accounts[u][t].exists = m->w.accounts[u][t].enabled = false;
 	if (queue_resync(m->q, &s->page, t, &id) < 0)
-		m->w.lost[u][t] = false; /* nobody knows it */
+		m->w.lost[u][t] = false; /* nobody knows the user yet */
 	model_end(m, s);
 }
 
@@ -351,6 +351,11 @@ static void schedule(struct model *m, uint64_t seed, unsigned steps)
 	model_load(m, model_engine(m), false);
 	for (unsigned i = 0; i < steps; i++)
 		step(m);
+	come_to_rest(m);
+	check_end(m);
+	/* Then nothing but an account that is lost: whoever refers to it has no other cause. */
+	for (unsigned t = 0; t < TARGETS; t++)
+		account_lost(m, chance(&m->w, USERS), t);
 	come_to_rest(m);
 	check_end(m);
 	queue_free(m->q);

@@ -346,9 +346,10 @@ static void accounts_of_the_others(void **state)
 
 /* ---- the image ---- */
 
-static bool nobody(void *arg, struct slice value, struct id *ret_id)
+static bool nobody(void *arg, size_t which, struct slice value, struct id *ret_id)
 {
 	(void)arg;
+	(void)which;
 	(void)value;
 	(void)ret_id;
 	return false;

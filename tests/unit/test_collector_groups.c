@@ -244,9 +244,73 @@ static void who_would_leave_waits_for_unknown_groups(void **state)
 	assert_true(is_in(s, a));
 	groups_unknown(s->groups, remember, &asked);
 	assert_true(id_equal(&asked, &want));
-	GROUP(s, "cn=g,dc=x", 101, "cn=nobody");
+	user(s, 2);
+	GROUP(s, "cn=g,dc=x", 101, "uid=u2,dc=x");
 	groups_work(s->groups);
 	assert_false(is_in(s, a));
+}
+
+static void forget(void *arg, const struct id *id)
+{
+	(void)id;
+	(*(unsigned *)arg)++;
+}
+
+/* A member was renamed, and the group is read before the server has written the new name there. */
+static void a_name_of_nobody_makes_who_would_leave_wait(void **state)
+{
+	struct setup *s = *state;
+	uint32_t a = user(s, 1), w;
+	struct id id = test_id(100);
+	unsigned asked = 0;
+
+	GROUP(s, "cn=w,dc=x", 100, "uid=u1,dc=x");
+	done(s);
+	w = objects_find(s->objects, &id);
+	objects_set_dn(s->objects, a, dn_hash("uid=other,dc=x"));
+	GROUP(s, "cn=w,dc=x", 100, "uid=u1,dc=x");
+	groups_work(s->groups);
+	assert_true(is_in(s, a));
+	groups_unsure(s->groups, forget, &asked);
+	groups_unsure(s->groups, forget, &asked); /* once */
+	assert_int_equal(asked, 1);
+	GROUP(s, "cn=w,dc=x", 100, "uid=u1,dc=x", "uid=u7,dc=x"); /* in between: no word on it */
+	groups_work(s->groups);
+	assert_true(is_in(s, a));
+	groups_verify(s->groups, w);
+	GROUP(s, "cn=w,dc=x", 100, "uid=u1,dc=x");
+	groups_work(s->groups);
+	assert_false(is_in(s, a));
+	/* Names that were nobody's before say nothing. */
+	asked = 0;
+	a = user(s, 9);
+	GROUP(s, "cn=w,dc=x", 100, "uid=u1,dc=x", "uid=u9,dc=x");
+	groups_work(s->groups);
+	assert_true(is_in(s, a));
+	GROUP(s, "cn=w,dc=x", 100, "uid=u1,dc=x");
+	groups_work(s->groups);
+	assert_false(is_in(s, a));
+	groups_unsure(s->groups, forget, &asked);
+	assert_int_equal(asked, 0);
+}
+
+/* After a start nobody knows what the group listed before. */
+static void a_name_of_nobody_at_the_survey_makes_who_would_leave_wait(void **state)
+{
+	struct setup *s = *state;
+	uint32_t a = user(s, 1);
+	const uint16_t item = 0;
+	unsigned asked = 0;
+
+	objects_at(s->objects, a)->groups = sets_intern(s->sets, &item, 1); /* as WELCOME said */
+	GROUP(s, "cn=w,dc=x", 100, "uid=before,dc=x");
+	done(s);
+	assert_true(is_in(s, a));
+	groups_unsure(s->groups, forget, &asked);
+	assert_int_equal(asked, 1);
+	GROUP(s, "cn=w,dc=x", 100, "uid=u1,dc=x"); /* the server follows */
+	groups_work(s->groups);
+	assert_true(is_in(s, a));
 }
 
 static void primary_groups_count(void **state)
@@ -283,6 +347,8 @@ int main(void)
 		TEST(a_shrunk_group_is_held),
 		TEST(the_next_group_of_that_name_is_watched),
 		TEST(who_would_leave_waits_for_unknown_groups),
+		TEST(a_name_of_nobody_makes_who_would_leave_wait),
+		TEST(a_name_of_nobody_at_the_survey_makes_who_would_leave_wait),
 		TEST(primary_groups_count),
 	};
 
