@@ -95,6 +95,7 @@ static void add_task(struct session *s, struct batch *batch, const struct queue_
 		.gone = head->gone,
 		.in = head->in,
 		.verify = head->verify,
+		.noted = head->noted,
 		.attempts = head->attempts,
 		.applied = from->applied,
 		.rid = from->rid,

@@ -223,6 +223,7 @@ struct queue_task_head {
 	struct queue_lease lease;
 	uint64_t version;
 	bool gone, in, verify;
+	bool noted; /* this page wrote that the user's account is being created */
 	uint32_t attempts;
 	struct wire_list permits; /* wire_op records, in the page's memory */
 };

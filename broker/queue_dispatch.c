@@ -35,6 +35,16 @@ bool dispatch_possible(const struct queue *q, unsigned target)
 	return false;
 }
 
+/* Who never had a link will be created: that is written with the lease, which spares the worker a NOTE and its wait. After
+ * a lease that ran out the link says `creating` already, and the account is looked for. True: noted. */
+static bool note_creating(struct queue *q, const struct ref *r, const struct worker *w)
+{
+	if (!w->creates || !r->e->in || r->e->link_state != LINK_NONE || r->e->link_revision != 0)
+		return false;
+	link_creating(q, r);
+	return true;
+}
+
 static void give(struct queue *q, const struct ref *r, struct worker *w, size_t answer)
 {
 	const struct user *u = user_at(q, r->user);
@@ -49,6 +59,7 @@ static void give(struct queue *q, const struct ref *r, struct worker *w, size_t 
 		.deadline_unix_ms = q->now_ms + q->conf.lease_ms + q->conf.grace_ms,
 	};
 	struct was was = entry_was(q, r);
+	bool noted = note_creating(q, r, w);
 	struct queue_answer *a;
 	struct queue_effect *f;
 
@@ -70,6 +81,7 @@ static void give(struct queue *q, const struct ref *r, struct worker *w, size_t 
 		.gone = u->gone,
 		.in = r->e->in,
 		.verify = r->e->verify == QUEUE_VERIFY_NOW,
+		.noted = noted,
 		.attempts = f->entry.attempts,
 		.permits = held_permits(q, r),
 	};

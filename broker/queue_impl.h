@@ -193,6 +193,7 @@ struct worker {
 	uint32_t credits, batch, out;
 	int64_t clock_ms;
 	bool away;     /* gone or leaving: no more tasks */
+	bool creates;  /* wants `creating` noted by the dispatch */
 	bool has_lost; /* let a lease run out */
 	bool spoke;
 };
@@ -427,6 +428,8 @@ bool rid_claim(struct queue *q, const struct ref *r, struct slice rid);
 bool rid_free(const struct queue *q, const struct ref *r, struct slice rid);
 void rid_release(struct queue *q, const struct ref *r, struct slice rid); /* if it is the user's */
 void link_change(struct queue *q, const struct ref *r, const struct link_news *news);
+/* For who never had a link: its account is being created, or may have been. */
+void link_creating(struct queue *q, const struct ref *r);
 /* Did the user's link change after that dispatch? True also when nobody can know any more. */
 bool link_changed_since(const struct queue *q, unsigned target, uint32_t user,
 			const struct queue_lease *dispatch);

@@ -2,7 +2,7 @@
 #include "queue_impl.h"
 
 #include <errno.h>
-
+#include <inttypes.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,6 +153,18 @@ void link_change(struct queue *q, const struct ref *r, const struct link_news *n
 		waiters_wake(q, r, WAKE_OWED);
 	if (was && (replaced || !is_referable(r->e)))
 		referrers_wake(q, r);
+}
+
+/* What a worker would NOTE. */
+void link_creating(struct queue *q, const struct ref *r)
+{
+	CLEANUP(buf_cleanup) struct buf memory = {0};
+
+	if (r->e->link_state != LINK_NONE || r->e->link_revision != 0)
+		return;
+	buf_addf(&memory, "{\"creating_ms\":%" PRId64 "}", q->page->now_unix_ms);
+	link_change(q, r,
+		    &(struct link_news){.memory = buf_slice(&memory), .state = LINK_CREATING});
 }
 
 /* ---- waiters for one user's link ---- */

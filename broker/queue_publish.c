@@ -133,6 +133,9 @@ static void publish_at(struct queue *q, uint32_t user, unsigned target, const st
 			page_user_effect(q, QUEUE_PUT_CAUSE, &r)->detail =
 				page_copy(q, cause_at(q, target, p->out));
 	}
+	if (!in && !r.e->touched && (moved || r.e->state == QUEUE_DUE) &&
+	    (p->distrusted || r.e->verify == QUEUE_VERIFY_NOW))
+		link_creating(q, &r); /* a lost page may have given it out: it is looked for */
 	if (!in && !r.e->touched && r.e->link_state == LINK_NONE) {
 		/* Nobody ever told the target of it. */
 		if (r.e->state == QUEUE_DUE)

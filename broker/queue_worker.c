@@ -96,6 +96,7 @@ int queue_ready(struct queue *q, struct queue_page *page, uint64_t peer, unsigne
 	w->target = (uint16_t)target;
 	w->credits = r->credits;
 	w->batch = r->batch ? r->batch : 1;
+	w->creates = r->creates;
 	w->away = false;
 	w->spoke = true;
 	if (r->clock_boot_ms > w->clock_ms)

@@ -13,7 +13,7 @@
 #include "buf.h"
 #include "id.h"
 
-enum { WIRE_VERSION = 3, WIRE_HEADER = 26, WIRE_MESSAGE_MAX = 64 << 20 };
+enum { WIRE_VERSION = 4, WIRE_HEADER = 26, WIRE_MESSAGE_MAX = 64 << 20 };
 
 /* Who the broker is now: fencing number and nonce (0, 0: not known yet). */
 struct wire_epoch {
@@ -80,6 +80,7 @@ struct wire_epoch {
 	F(u8, gone)                                                                                \
 	F(u8, in)                                                                                  \
 	F(u8, verify)                                                                              \
+	F(u8, noted)                                                                               \
 	F(u32, attempts)                                                                           \
 	F(fp, applied)                                                                             \
 	F(fp, expect)                                                                              \
@@ -143,13 +144,16 @@ struct wire_epoch {
 #define WIRE_CONFIRM(F)	  F(u8, kind) F(text, name)
 #define WIRE_FENCED(F)	  F(u64, session) F(text, reason)
 
-/* config: hash of mapping, policy and driver version. batch: the driver's most users in one TASK. */
+/* config: hash of mapping, policy and driver version. batch: the driver's most users in one TASK. creates 1: for whom has no
+ * link this worker's first word would be NOTE creating, and the key by which it finds what it made never changes: the
+ * dispatch may note it at once. */
 #define WIRE_READY(F)                                                                              \
 	F(name, target)                                                                            \
 	F(name, worker)                                                                            \
 	F(u64, nonce)                                                                              \
 	F(u32, credits)                                                                            \
 	F(u32, batch)                                                                              \
+	F(u8, creates)                                                                             \
 	F(i64, clock_boot_ms)                                                                      \
 	F(u64, epoch_seen)                                                                         \
 	F(fp, config)                                                                              \

@@ -110,6 +110,13 @@ const struct join_rule *join_rule(const struct join *j, size_t i)
 	return &j->rules[i];
 }
 
+bool join_key_stays(const struct join *j)
+{
+	return j->n > 0 && !j->rules[0].soft &&
+	       (strcmp(j->rules[0].local, "id") == 0 ||
+		strcmp(j->rules[0].local, "immutable_id") == 0);
+}
+
 bool join_value(const struct join *j, size_t i, const struct snapshot *s, struct buf *out)
 {
 	const char *at = j->rules[i].local;

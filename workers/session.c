@@ -137,6 +137,7 @@ static void send_ready(struct session *s)
 			       .nonce = s->nonce,
 			       .credits = s->credits,
 			       .batch = s->conf.batch,
+			       .creates = s->conf.creates,
 			       .clock_boot_ms = clock_boot_ms(),
 			       .epoch_seen = s->epoch.number,
 			       .config = s->conf.config,

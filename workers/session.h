@@ -21,6 +21,7 @@ struct session_conf {
 	const struct bus_keys *keys; /* NULL: ipc */
 	const char *target, *worker, *driver;
 	uint32_t credits, batch;
+	bool creates; /* READY.creates */
 	struct fp config;
 	void *arg;
 	void (*task)(void *arg, const struct wire_task *task, int64_t now_unix_ms);

@@ -187,7 +187,10 @@ static void take_link(struct task *t, const struct wire_task *w)
 	t->rid = slice_dup(w->rid);
 	t->link = t->came_as =
 		w->link_state < LINK_STATES ? (enum link_state)w->link_state : LINK_NONE;
-	t->memory = w->link_memory.n ? json_parse(w->link_memory, NULL) : NULL;
+	t->noted = w->noted && t->link == LINK_CREATING && !*t->rid;
+	if (t->noted)
+		t->link = t->came_as = LINK_NONE;
+	t->memory = w->link_memory.n && !t->noted ? json_parse(w->link_memory, NULL) : NULL;
 	if (!cJSON_IsObject(t->memory)) {
 		cJSON_Delete(t->memory);
 		t->memory = cJSON_CreateObject();

@@ -27,6 +27,7 @@ struct task {
 	uint64_t version;
 	int64_t now_unix_ms, started_ms, deadline_ms;
 	bool verify;
+	bool noted; /* `creating` is, by the page that carried the TASK; until it is taken up */
 	struct fp applied;
 	struct fp
 		expect; /* an approved plan's hash: this and nothing else may be done; none: whatever is right */

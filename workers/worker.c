@@ -494,6 +494,7 @@ static int join_broker(struct worker *w, struct buf *why)
 		.driver = w->driver->name,
 		.credits = (uint32_t)conf_int(conf_section(w->conf, "worker"), "credits"),
 		.batch = users_per_task(w),
+		.creates = conf_bool(w->conf, "create") && join_key_stays(w->join),
 		.config = fingerprint(w, true),
 		.arg = w,
 		.task = on_task,

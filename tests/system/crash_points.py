@@ -32,6 +32,7 @@ CRASH_POINTS = {
     "broker.answers_sent": Point("broker", "load", "C6 C8"),
     "worker.task_received": Point("worker:app", "load", "C10"),
     "worker.noted_creating": Point("worker:m365", "load", "C10"),
+    "worker.creating_known": Point("worker:app", "load", "C10"),
     "worker.noted_claim": Point("worker:app", "claim", "C10"),
     "worker.noted_partial": Point("worker:m365", "load", "C15"),
     "worker.before_request": Point("worker:m365", "load", "C11"),

@@ -60,8 +60,8 @@ def destructive(write):
 
 class World:
     def __init__(self, folder, users=60, seed=1, program=Programs, targets=("app", "m365"), proxy=False, slapd=None, source=None,
-                 target=None, staff=None, groups=True, **more):
-        """source, target: laid over the sections of the configuration. staff: how many are members (default: two of three); program:
+                 target=None, sections=None, staff=None, groups=True, **more):
+        """source, target: laid over the sections of the configuration, sections over single targets'. staff: how many are members (default: two of three); program:
         Programs or Pipeline. What else there is goes to it."""
         self.folder = pathlib.Path(folder)
         self.random = random.Random(seed)
@@ -69,6 +69,7 @@ class World:
         self.services = {"app": ScimSim(self.folder / "scim"), "m365": GraphSim(self.folder / "graph")}
         self.services = {name: self.services[name] for name in targets}
         self.proxy = Proxy(self.directory.port) if proxy else None
+        self.section_more = sections or {}
         self.source_more, self.target_more, self.program_class, self.more = source or {}, target or {}, program, more
         self.staff, self.has_groups = staff, groups
         self.stack = contextlib.ExitStack()
@@ -101,7 +102,7 @@ class World:
                 attributes=[*expected.attributes(KIND), "manager"], routes=routes,
                 uri=f"ldap://127.0.0.1:{self.proxy.port}" if self.proxy else None,
                 **({"groups": [{"name": "staff", "dn": self.directory.group_dn("staff")}]} if self.has_groups else {}))
-            sections = {name: target_section(service, KIND, **merge(merge(WIDE, QUICK), self.target_more))
+            sections = {name: target_section(service, KIND, **merge(merge(merge(WIDE, QUICK), self.target_more), self.section_more.get(name, {})))
                         for name, service in self.services.items()}
             broker = merge({"lease": "2s", "grace": "300ms", "takeover": "1s", "verify_after": "2s"}, self.more.pop("broker", {}))
             self.program = self.program_class(self.folder / "dirpipe", {"corp": merge(source, self.source_more)}, sections, broker=broker,

@@ -126,6 +126,13 @@ static inline void model_task(struct model *m, const struct queue_effect *f, con
 	CHECK(head->permits.count == 0 ||
 		      (m->store.held[u][t].present && m->store.held[u][t].phase == QUEUE_GRANTED),
 	      "a permit that was not granted", u, t);
+	CHECK(!head->noted || (c->link_state == LINK_CREATING && c->rid[0] == '\0' &&
+			       c->row.link_revision == 1),
+	      "told that a creation is noted, and it is not, or is not the first", u, t);
+	CHECK(!head->noted || (head->in && !head->gone), "a creation is noted of who left", u, t);
+	CHECK(!head->noted || m->w.workers[worker].nonce != f->lease.worker ||
+		      m->w.workers[worker].creates,
+	      "noted for a worker that did not ask", u, t);
 	CHECK(!s->paused[t], "a task while the operator paused the target", u, t);
 	frame = frame_new(&m->w, F_TASK, worker);
 	frame->nonce = f->lease.worker;
@@ -385,6 +392,7 @@ static inline void model_hears(struct model *m, const struct frame *f)
 	struct wire_ready ready = {.nonce = f->nonce,
 				   .credits = 2,
 				   .batch = 2,
+				   .creates = w->creates,
 				   .clock_boot_ms = clock_of(&m->w, f->worker)};
 	struct sheet *s;
 

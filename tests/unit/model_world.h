@@ -59,6 +59,7 @@ struct hand {
 
 struct model_worker {
 	bool stopped, known; /* known: this broker heard our READY */
+	bool creates;	     /* has `creating` noted by the dispatch */
 	uint64_t nonce, epoch;
 	int64_t skew_ms;
 	unsigned target;
@@ -452,6 +453,7 @@ static inline void worker_starts(struct world *w, unsigned worker)
 
 	*m = (struct model_worker){.nonce = ++w->nonces,
 				   .skew_ms = (int64_t)chance(w, 1000000) - 500000,
+				   .creates = w->nonces % 3 != 0,
 				   .target = worker % TARGETS};
 }
 

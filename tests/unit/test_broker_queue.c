@@ -349,6 +349,68 @@ static void who_leaves_or_is_gone_gets_no_more_tasks(void **state)
 	assert_state(f, 1, QUEUE_CLEAN);
 }
 
+static void a_creation_is_noted_with_the_lease_for_who_never_had_a_link(void **state)
+{
+	struct fixture *f = *state;
+
+	catch_up(f);
+	f->ready.creates = 1;
+	ready(f);
+	(void)fly(f, 1, 1);
+	assert_true(task_of(f, 1).noted);
+	assert_int_equal(effect(f, QUEUE_PUT_LINK)->link_state, LINK_CREATING);
+	assert_true(slice_is(effect(f, QUEUE_PUT_LINK)->memory, "{\"creating_ms\":1700000000000}"));
+	assert_int_equal(row(f, 1).link_state, LINK_CREATING);
+	assert_true(effect(f, QUEUE_PUT_LINK) < effect(f, QUEUE_DISPATCH));
+	assert_int_equal(effect(f, QUEUE_DISPATCH)->entry.link_state, LINK_CREATING);
+	live(f, 1);
+	(void)fly_again(f, 1, 40000); /* nobody says what became of it: the next one looks */
+	assert_true(task_of(f, 1).verify);
+	assert_false(task_of(f, 1).noted);
+	assert_int_equal(row(f, 1).link_state, LINK_CREATING);
+}
+
+static void a_creation_that_did_not_happen_leaves_no_link(void **state)
+{
+	struct fixture *f = *state;
+
+	catch_up(f);
+	f->ready.creates = 1;
+	ready(f);
+	verdict(f, fly(f, 1, 1), VERDICT_RETRY);
+	assert_int_equal(row(f, 1).link_state, LINK_NONE);
+	assert_int_equal(effect(f, QUEUE_PUT_LINK)->link_state, LINK_NONE);
+	(void)fly_again(f, 1, 2000); /* what its link remembers must not be written over */
+	assert_false(task_of(f, 1).noted);
+}
+
+static void no_creation_is_noted_where_none_is_to_come(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+	struct wire_result r;
+
+	fly(f, 1, 1);
+	assert_false(task_of(f, 1).noted); /* the worker does not ask for it */
+	assert_null(effect(f, QUEUE_PUT_LINK));
+	r = result_of(task_of(f, 1).lease, VERDICT_DONE);
+	result(f, r);
+	f->ready.creates = 1;
+	ready(f);
+	say(f, (struct say){.user = 1, .version = 2, .out = true});
+	assert_int_equal(tasks_n(f), 1);
+	assert_false(task_of(f, 1).noted);
+	verdict(f, task_of(f, 1).lease, VERDICT_DONE);
+	say(f, (struct say){.user = 1, .version = 3, .gone = true});
+	assert_false(task_of(f, 1).noted);
+	r = result_of(fly(f, 2, 1), VERDICT_DONE);
+	r.rid = SLICE("r2");
+	r.link_state = LINK_ACTIVE;
+	result(f, r);
+	fly(f, 2, 2);
+	assert_false(task_of(f, 2).noted);
+	assert_null(effect(f, QUEUE_PUT_LINK));
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -378,6 +440,9 @@ int main(void)
 		T(the_stamp_is_the_workers_clock_as_last_heard),
 		T(a_nonce_belongs_to_one_peer),
 		T(who_leaves_or_is_gone_gets_no_more_tasks),
+		T(a_creation_is_noted_with_the_lease_for_who_never_had_a_link),
+		T(a_creation_that_did_not_happen_leaves_no_link),
+		T(no_creation_is_noted_where_none_is_to_come),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

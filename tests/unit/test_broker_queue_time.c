@@ -270,6 +270,37 @@ static void after_a_lost_tail_what_is_published_is_verified_until_caught_up(void
 	assert_null(effect(f, QUEUE_PUT_USER));
 }
 
+/* A page that the store lost may have given it out, and its account been made. */
+static void who_leaves_after_a_lost_tail_is_looked_for(void **state)
+{
+	struct fixture *f = *state;
+	struct queue_user_row user = {
+		.id = user_id(1), .source = SLICE("corp"), .version = 3, .fingerprint = fp_n(1)};
+	struct queue_entry_row entry = {.state = QUEUE_DUE, .in = true, .want = 1};
+
+	for (unsigned said = 0; said < 2; said++) { /* 1: published once more before it leaves */
+		queue_free(f->q);
+		f->q = engine(f);
+		queue_load_conf(f->q, f->t, &f->target.config);
+		queue_load_user(f->q, &user);
+		queue_load_entry(f->q, &user.id, f->t, &entry, (struct slice){0});
+		begin(f);
+		queue_loaded(f->q, &f->page, true, false, 35000);
+		end(f);
+		hello(f);
+		if (said) {
+			say(f, (struct say){.user = 1, .version = 1});
+			catch_up(f);
+			live(f, 35000);
+			assert_false(queue_source_distrusted(f->q, f->source));
+		}
+		say(f, (struct say){.user = 1, .version = 2, .out = true});
+		assert_state(f, 1, QUEUE_DUE);
+		assert_int_equal(row(f, 1).verify, QUEUE_VERIFY_NOW);
+		assert_int_equal(row(f, 1).link_state, LINK_CREATING);
+	}
+}
+
 static void after_an_emptied_store_all_are_verified_and_held(void **state)
 {
 	struct fixture *f = *state;
@@ -380,6 +411,7 @@ int main(void)
 		T(the_result_of_a_lease_of_before_still_counts),
 		T(after_a_lost_tail_nothing_is_sent_before_the_quiet_time_is_over),
 		T(after_a_lost_tail_what_is_published_is_verified_until_caught_up),
+		T(who_leaves_after_a_lost_tail_is_looked_for),
 		T(after_an_emptied_store_all_are_verified_and_held),
 		T(a_rid_survives_a_load),
 		T(a_hold_waits_for_a_word),

@@ -14,6 +14,59 @@ static void creation_is_noted_then_looked_up(void **state)
 			    "i1"); /* the join key, unmapped */
 }
 
+/* As the dispatch leaves it that noted `creating` itself. */
+static struct wire_task noted_task(void)
+{
+	struct wire_task t = task_for(1, snapshot(1, "\"Berg\"", true, FULL));
+
+	t.noted = 1;
+	t.link_state = LINK_CREATING;
+	t.link_memory = SLICE("{\"creating_ms\":1}");
+	return t;
+}
+
+static void a_creation_noted_by_the_dispatch_is_not_noted_again(void **state)
+{
+	(void)state;
+	run(noted_task());
+	happened("FIND CREATE done");
+	assert_int_equal(broker.last.link_state, LINK_ACTIVE);
+	assert_null(memmem(broker.last.link_memory.p, broker.last.link_memory.n, "creating", 8));
+}
+
+static void what_was_noted_and_not_begun_leaves_no_link(void **state)
+{
+	struct wire_task t = noted_task();
+
+	(void)state;
+	service.status = 503;
+	service.status_for = "FIND";
+	run(t);
+	happened("FIND retry");
+	assert_int_equal(broker.last.link_state, LINK_NONE);
+	assert_int_equal(broker.last.link_memory.n, 0);
+}
+
+static void what_was_noted_and_is_unknown_stays_so_with_its_key(void **state)
+{
+	struct wire_task t = noted_task();
+
+	(void)state;
+	refuses = true;
+	service.silent = true;
+	run(t);
+	happened("CREATE retry");
+	assert_true(broker.last.unknown_outcome);
+	assert_int_equal(broker.last.link_state, LINK_CREATING);
+	assert_non_null(memmem(broker.last.link_memory.p, broker.last.link_memory.n,
+			       "\"creating_key\":\"i1\"", 19));
+	service.silent = false;
+	t = noted_task();
+	t.noted = 0; /* another lease: it is looked for, although the service refuses doubles */
+	run(t);
+	happened("FIND NOTE0 CREATE done");
+}
+
 static void no_lookup_where_the_service_refuses_doubles(void **state)
 {
 	(void)state;
@@ -200,6 +253,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(creation_is_noted_then_looked_up),
+		TEST(a_creation_noted_by_the_dispatch_is_not_noted_again),
+		TEST(what_was_noted_and_not_begun_leaves_no_link),
+		TEST(what_was_noted_and_is_unknown_stays_so_with_its_key),
 		TEST(no_lookup_where_the_service_refuses_doubles),
 		TEST(unchanged_costs_nothing),
 		TEST(a_change_is_one_request),
