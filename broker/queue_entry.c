@@ -269,10 +269,18 @@ void entry_wake(struct queue *q, const struct ref *r)
 void entry_unblock(struct queue *q, const struct ref *r)
 {
 	struct rare *x = rare_get(q, r);
+	struct was was = entry_was(q, r);
 
 	x->blocked_ms = 0;
+	r->e->verify = QUEUE_VERIFY_NOW; /* as after a lease that ran out */
+	x->verify_ms = q->now_ms;
+	link_creating(q, r);
+	entry_put(q, r, was);
 	if (r->e->state == QUEUE_DUE)
 		entry_ring(q, r, true);
+	else
+		entry_cause(q, r, CAUSE_OTHER);
+	timer_set(q, r);
 	trim(q, r);
 }
 

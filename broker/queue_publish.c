@@ -65,6 +65,7 @@ void queue_collector_gone(struct queue *q, unsigned source, uint64_t peer)
 
 struct published {
 	unsigned source;
+	bool newer; /* than what is stored */
 	bool changed, distrusted;
 	unsigned lane; /* CAUSE_LIVE or 0 */
 	struct wire_list out;
@@ -144,10 +145,14 @@ static void publish_at(struct queue *q, uint32_t user, unsigned target, const st
 			entry_put(q, &r, entry_was(q, &r));
 		return;
 	}
-	if (p->distrusted)
-		entry_verify(q, &r, causes);
-	else
+	if (!p->distrusted) {
 		entry_cause(q, &r, causes);
+		return;
+	}
+	/* A lost page may have given it out: what was written then is unknown, and may be committed later still. */
+	if (p->newer || r.e->state != QUEUE_CLEAN)
+		rare_need(q, &r)->verify_ms = q->now_ms;
+	entry_verify(q, &r, causes);
 }
 
 static void foreign(struct queue *q, struct source *s, const struct id *id)
@@ -194,7 +199,8 @@ static void publish_user(struct queue *q, const struct wire_user *w, struct publ
 	}
 	u = user_at(q, i);
 	memcpy(&fp, w->fingerprint.b, sizeof(fp));
-	p->changed = fresh || p->distrusted || fp == 0 || u->fp != fp || u->gone != (w->gone != 0);
+	p->newer = fresh || fp == 0 || u->fp != fp || u->gone != (w->gone != 0);
+	p->changed = p->newer || p->distrusted;
 	if (p->changed) {
 		enum queue_change change = change_of(u, w, fresh);
 

@@ -297,8 +297,39 @@ static void who_leaves_after_a_lost_tail_is_looked_for(void **state)
 		say(f, (struct say){.user = 1, .version = 2, .out = true});
 		assert_state(f, 1, QUEUE_DUE);
 		assert_int_equal(row(f, 1).verify, QUEUE_VERIFY_NOW);
+		assert_true(row(f, 1).verify_unix_ms != 0); /* and once more some minutes later */
 		assert_int_equal(row(f, 1).link_state, LINK_CREATING);
 	}
+}
+
+/* The broker lived through the loss and knows of the lease: nobody else until its end, and then as after one that ran out. */
+static void a_lease_that_the_store_lost_keeps_others_away_and_leaves_doubt(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+	struct queue_user_row user = {
+		.id = user_id(1), .source = SLICE("corp"), .version = 1, .fingerprint = fp_n(1)};
+	struct queue_entry_row entry = {.state = QUEUE_DUE, .in = true, .want = 1};
+	struct queue *before = f->q;
+
+	(void)fly(f, 1, 1);
+	f->q = engine(f);
+	queue_load_conf(f->q, f->t, &f->target.config);
+	queue_load_user(f->q, &user);
+	queue_load_entry(f->q, &user.id, f->t, &entry, (struct slice){0});
+	queue_keep_leases(f->q, before);
+	queue_free(before);
+	begin(f);
+	queue_loaded(f->q, &f->page, false, false, 0);
+	end(f);
+	ready(f);
+	assert_state(f, 1, QUEUE_DUE);
+	live(f, 34999);
+	assert_state(f, 1, QUEUE_DUE);
+	live(f, 1);
+	assert_true(task_of(f, 1).verify);
+	assert_int_equal(row(f, 1).link_state, LINK_CREATING); /* it is looked for */
+	verdict(f, task_of(f, 1).lease, VERDICT_DONE);
+	assert_int_equal(row(f, 1).verify, QUEUE_VERIFY_AT);
 }
 
 static void after_an_emptied_store_all_are_verified_and_held(void **state)
@@ -412,6 +443,7 @@ int main(void)
 		T(after_a_lost_tail_nothing_is_sent_before_the_quiet_time_is_over),
 		T(after_a_lost_tail_what_is_published_is_verified_until_caught_up),
 		T(who_leaves_after_a_lost_tail_is_looked_for),
+		T(a_lease_that_the_store_lost_keeps_others_away_and_leaves_doubt),
 		T(after_an_emptied_store_all_are_verified_and_held),
 		T(a_rid_survives_a_load),
 		T(a_hold_waits_for_a_word),
