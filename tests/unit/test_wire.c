@@ -288,7 +288,7 @@ static void header_round_trip(void **state)
 	assert_int_equal(b.n, WIRE_HEADER);
 	assert_memory_equal(b.p, "DP", 2);
 	assert_int_equal(b.p[2], WIRE_VERSION);
-	assert_memory_equal(b.p + 3, "\x0a\0\0\0\0\0\0\x08\x07\x06\x05\x04\x04\x02\x01", 15);
+	assert_memory_equal(b.p + 3, "\x0a\0\0\0\0\0\0\x08\x07\x06\x05\x04\x03\x02\x01", 15);
 	assert_int_equal(wire_get_header(buf_slice(&b), &h), 0);
 	assert_int_equal(h.version, WIRE_VERSION);
 	assert_int_equal(h.verb, WIRE_VERB_tasks);
