@@ -98,6 +98,7 @@ static void add_task(struct session *s, struct batch *batch, const struct queue_
 		.noted = head->noted,
 		.attempts = head->attempts,
 		.applied = from->applied,
+		.expect = head->expect,
 		.rid = from->rid,
 		.link_state = from->link_state,
 		.link_revision = from->link_revision,

@@ -100,38 +100,59 @@ bool pace_probing(const struct pace *p, int64_t now_ms)
 	return (p->pause == PACE_DOWN || p->pause == PACE_AUTH_FAILED) && now_ms >= p->until_ms;
 }
 
-int64_t pace_allowed(const struct pace *p, int64_t now_ms)
+static int64_t room_now(const struct pace *p, int64_t now_ms)
 {
 	int64_t room = window_room(p);
+	double users;
 
-	if (pace_probing(p, now_ms))
-		return p->flight == 0 ? 1 : 0;
-	if (pace_paused(p) || room <= 0)
-		return 0;
-	if (limited(p)) {
-		double users = tokens_now(p, now_ms) / p->cost;
-
-		if (users <
-		    1) /* a user dearer than the whole bucket goes when the bucket is full */
-			return tokens_now(p, now_ms) >= bucket(p) ? 1 : 0;
-		room = users < (double)room ? (int64_t)users : room;
-	}
-	return room;
+	if (room <= 0 || !limited(p))
+		return room > 0 ? room : 0;
+	users = tokens_now(p, now_ms) / p->cost;
+	if (users < 1) /* a user dearer than the whole bucket goes when the bucket is full */
+		return tokens_now(p, now_ms) >= bucket(p) ? 1 : 0;
+	return users < (double)room ? (int64_t)users : room;
 }
 
-int64_t pace_next(const struct pace *p, int64_t now_ms)
+int64_t pace_allowed(const struct pace *p, int64_t now_ms)
+{
+	if (pace_probing(p, now_ms))
+		return p->flight == 0 ? 1 : 0;
+	return pace_paused(p) ? 0 : room_now(p, now_ms);
+}
+
+int64_t pace_allowed_approved(const struct pace *p, int64_t now_ms)
+{
+	if (p->pause != PACE_BY_OPERATOR)
+		return pace_allowed(p, now_ms);
+	return now_ms < p->silent_until_ms ? 0 : room_now(p, now_ms);
+}
+
+/* When the bucket has enough for the next one. */
+static int64_t tokens_next(const struct pace *p, int64_t now_ms)
 {
 	double want, missing;
 
-	if (p->pause == PACE_BY_OPERATOR)
-		return INT64_MAX;
-	if (pace_paused(p))
-		return now_ms < p->until_ms ? p->until_ms : INT64_MAX;
 	if (window_room(p) <= 0 || !limited(p))
 		return INT64_MAX;
 	want = p->cost < bucket(p) ? p->cost : bucket(p);
 	missing = want - tokens_now(p, now_ms);
 	return missing <= 0 ? now_ms : now_ms + (int64_t)(missing / flow(p)) + 1;
+}
+
+int64_t pace_next(const struct pace *p, int64_t now_ms)
+{
+	if (p->pause == PACE_BY_OPERATOR)
+		return INT64_MAX;
+	if (pace_paused(p))
+		return now_ms < p->until_ms ? p->until_ms : INT64_MAX;
+	return tokens_next(p, now_ms);
+}
+
+int64_t pace_next_approved(const struct pace *p, int64_t now_ms)
+{
+	if (p->pause != PACE_BY_OPERATOR)
+		return pace_next(p, now_ms);
+	return now_ms < p->silent_until_ms ? p->silent_until_ms : tokens_next(p, now_ms);
 }
 
 /* ---- what happened ---- */
@@ -244,6 +265,15 @@ static bool setback(struct pace *p, enum pace_pause kind, int64_t now_ms)
 	return true;
 }
 
+/* Behind the operator's pause only what is approved feels it. */
+static void hide(struct pace *p, int64_t after_ms, int64_t now_ms)
+{
+	if (after_ms > PACE_CAP_MS)
+		after_ms = PACE_CAP_MS;
+	if (now_ms + after_ms > p->silent_until_ms)
+		p->silent_until_ms = now_ms + after_ms;
+}
+
 void pace_throttled(struct pace *p, int64_t after_ms, int64_t now_ms)
 {
 	bool down = p->pause == PACE_DOWN || p->pause == PACE_AUTH_FAILED;
@@ -255,6 +285,8 @@ void pace_throttled(struct pace *p, int64_t after_ms, int64_t now_ms)
 		return;
 	}
 	setback(p, PACE_THROTTLED, now_ms);
+	if (p->pause == PACE_BY_OPERATOR)
+		hide(p, after_ms > 0 ? after_ms : 1000, now_ms);
 	if (p->pause != PACE_THROTTLED)
 		return;
 	if (after_ms <= 0)
@@ -266,8 +298,10 @@ void pace_throttled(struct pace *p, int64_t after_ms, int64_t now_ms)
 
 void pace_refused(struct pace *p, int64_t now_ms)
 {
-	if (!setback(p, PACE_AUTH_FAILED, now_ms))
+	if (!setback(p, PACE_AUTH_FAILED, now_ms)) {
+		hide(p, p->pause == PACE_BY_OPERATOR ? 60000 : 0, now_ms);
 		return;
+	}
 	p->until_ms = now_ms + (p->tries < PACE_AUTH_TRIES ? doubled(5000, p->tries - 1, 60000)
 							   : PACE_CAP_MS);
 }
@@ -276,8 +310,10 @@ void pace_down(struct pace *p, int64_t now_ms)
 {
 	int64_t step;
 
-	if (!setback(p, PACE_DOWN, now_ms))
+	if (!setback(p, PACE_DOWN, now_ms)) {
+		hide(p, p->pause == PACE_BY_OPERATOR ? 5000 : 0, now_ms);
 		return;
+	}
 	step = doubled(1000, p->tries - 1, PACE_DOWN_CAP_MS);
 	p->until_ms = now_ms + step / 2 + pace_jitter(&p->random, step / 2);
 }

@@ -40,6 +40,7 @@ struct pace {
 	enum pace_pause pause;
 	uint32_t tries;
 	int64_t since_ms, until_ms; /* of the pause */
+	int64_t silent_until_ms;    /* what the target asked for while the operator's pause hides it */
 	int64_t paused_total_ms;    /* ended pauses, all of them */
 	uint64_t random;
 };
@@ -50,6 +51,9 @@ void pace_start(struct pace *p, const struct pace_conf *conf, uint64_t seed, int
 void pace_configure(struct pace *p, const struct pace_conf *conf);
 /* Users that may be dispatched now; 0 while paused; 1 at most when probing. */
 int64_t pace_allowed(const struct pace *p, int64_t now_ms);
+/* The same for what a person approved although the operator paused the target: not while the target itself asked for silence. */
+int64_t pace_allowed_approved(const struct pace *p, int64_t now_ms);
+int64_t pace_next_approved(const struct pace *p, int64_t now_ms);
 /* When pace_allowed() may become positive without a result; INT64_MAX: only by a result. */
 int64_t pace_next(const struct pace *p, int64_t now_ms);
 /* Has the pause's time passed? A throttled target then runs again; true when the pause ended (to be stored). */

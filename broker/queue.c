@@ -25,6 +25,7 @@ struct queue *queue_new(const struct queue_conf *conf, uint64_t seed)
 	pool_init(&q->leases, sizeof(struct lease), 256);
 	pool_init(&q->held, sizeof(struct held), 256);
 	pool_init(&q->waiters, sizeof(struct waiter), 256);
+	approvals_init(q);
 	pool_init(&q->edges, sizeof(struct edge), 1024);
 	return q;
 }
@@ -36,6 +37,7 @@ static void target_free(struct target *t)
 	free(t->chunks);
 	for (unsigned lane = 0; lane < QUEUE_LANES; lane++)
 		ring_done(&t->due[lane]);
+	ring_done(&t->approved);
 	ring_done(&t->names);
 	ring_done(&t->seats);
 	rids_done(&t->rids);
@@ -70,6 +72,7 @@ void queue_free(struct queue *q)
 	for (size_t i = 0; i < q->pending_n; i++)
 		free(q->pending[i].waits);
 	free(q->pending);
+	approvals_done(q);
 	pool_done(&q->users);
 	pool_done(&q->rares);
 	pool_done(&q->leases);

@@ -226,6 +226,7 @@ struct queue_task_head {
 	bool noted; /* this page wrote that the user's account is being created */
 	uint32_t attempts;
 	struct wire_list permits; /* wire_op records, in the page's memory */
+	struct fp expect;	  /* of an approved plan; none: whatever is right */
 };
 struct queue_answer {
 	uint64_t peer;
@@ -330,6 +331,27 @@ struct queue_link_word {
  * -EEXIST: another user's account. */
 int queue_link(struct queue *q, struct queue_page *page, unsigned target, const struct id *user,
 	       const struct queue_link_word *word) MUST_CHECK;
+/* A row of a plan that a person approved (queue_approve.c): worked on before all others, also while the operator paused the target;
+ * its TASK carries the hash and the permits. 0 (also when it was said before); -ENOENT: no such user there; -ESTALE: the user has
+ * another version; -EBUSY: somebody works on the user now. Not stored: gone after a restart. */
+struct queue_approved {
+	struct id user;
+	uint64_t version;
+	struct fp hash;
+	struct wire_list permits; /* wire_op records */
+};
+int queue_approve(struct queue *q, struct queue_page *page, unsigned target,
+		  const struct queue_approved *row) MUST_CHECK;
+enum queue_approval {
+	QUEUE_NO_APPROVAL, /* or forgotten: some minutes after the last one of the target ended */
+	QUEUE_APPROVED,
+	QUEUE_APPLIED,
+	QUEUE_CHANGED, /* nothing was written: it is not what was shown any more */
+	QUEUE_FAILED,  /* reason: that of the user's being stuck */
+	QUEUE_APPROVALS
+};
+enum queue_approval queue_approval(const struct queue *q, unsigned target, const struct id *user,
+				   struct slice *ret_reason);
 /* Our clock is over a minute off the store's or a directory's: nothing time-driven and destructive until it is not. */
 void queue_clock_off(struct queue *q, bool off);
 

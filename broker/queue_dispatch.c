@@ -85,6 +85,7 @@ static void give(struct queue *q, const struct ref *r, struct worker *w, size_t 
 		.attempts = f->entry.attempts,
 		.permits = held_permits(q, r),
 	};
+	approval_give(q, r, &a->tasks[a->tasks_n - 1]);
 }
 
 static size_t least(size_t a, size_t b)
@@ -120,7 +121,9 @@ static size_t give_batch(struct queue *q, unsigned target, size_t most)
 
 static size_t allowed(const struct queue *q, unsigned target)
 {
-	int64_t n = pace_allowed(&q->targets[target]->pace, q->now_ms);
+	const struct target *t = q->targets[target];
+	int64_t n = t->approved.n > 0 ? pace_allowed_approved(&t->pace, q->now_ms)
+				      : pace_allowed(&t->pace, q->now_ms);
 
 	return n > 0 ? (size_t)n : 0;
 }

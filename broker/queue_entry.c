@@ -114,6 +114,7 @@ void entry_ring(struct queue *q, const struct ref *r, bool head)
 	const struct rare *x = rare_get(q, r);
 	unsigned bit = 1U << r->e->lane;
 
+	approval_ring(q, r);
 	if ((x && x->blocked_ms) || r->e->ringed & bit)
 		return;
 	r->e->ringed = (r->e->ringed | bit) & 3;
@@ -237,6 +238,7 @@ void entry_forget(struct queue *q, const struct ref *r)
 {
 	struct was was = entry_was(q, r);
 
+	approval_over(q, r);
 	r->e->verify = QUEUE_VERIFY_NONE; /* there is nothing to look at */
 	queue_move(
 		q, r,
@@ -347,9 +349,16 @@ static bool ring_ready(struct queue *q, unsigned target, unsigned lane)
 bool entry_take(struct queue *q, unsigned target, struct ref *ret)
 {
 	struct target *t = q->targets[target];
-	bool live = ring_ready(q, target, QUEUE_LIVE), bulk = ring_ready(q, target, QUEUE_BULK);
-	unsigned lane = live ? QUEUE_LIVE : QUEUE_BULK;
+	bool live, bulk;
+	unsigned lane;
 
+	if (approval_take(q, target, ret))
+		return true;
+	if (pace_paused(&t->pace) && !pace_probing(&t->pace, q->now_ms))
+		return false; /* paused for all but those */
+	live = ring_ready(q, target, QUEUE_LIVE);
+	bulk = ring_ready(q, target, QUEUE_BULK);
+	lane = live ? QUEUE_LIVE : QUEUE_BULK;
 	if (!live && !bulk)
 		return false;
 	if (live && bulk && t->turn++ % 5 == 4)
@@ -363,6 +372,8 @@ bool entry_waiting(const struct queue *q, unsigned target)
 {
 	const struct target *t = q->targets[target];
 
+	if (t->approved.n > 0)
+		return true;
 	for (unsigned lane = 0; lane < QUEUE_LANES; lane++) {
 		for (uint32_t i = 0; i < t->due[lane].n; i++) {
 			const struct entry *e = entry_at(q, target, ring_at(&t->due[lane], i));

@@ -123,6 +123,7 @@ struct entry {
 	uint32_t rare : 1;   /* has a struct rare */
 	uint32_t ringed : 2; /* a bit per lane: lies in that lane's ring, valid or not */
 	uint32_t error : 1;  /* the store may hold a last error */
+	uint32_t approved : 1; /* a row of an approved plan waits to be done */
 	uint32_t moved : 1;  /* at a load: its scope is another than when it got stuck */
 };
 _Static_assert(sizeof(struct entry) == 16, "memory per user and target (GOALS P10)");
@@ -232,6 +233,9 @@ struct target {
 	struct entry **chunks;
 	uint32_t chunks_n;
 	struct ring due[QUEUE_LANES];
+	struct ring approved; /* users with an approval, valid or not */
+	uint64_t approvals;   /* that wait */
+	int64_t approved_ms;  /* when the last one ended */
 	uint64_t turn;
 	size_t next_worker;
 	struct queue_counts counts;
@@ -297,6 +301,8 @@ struct queue {
 	struct chain leases_by_id;
 	struct pool held;
 	struct chain held_by_user;
+	struct pool approvals;
+	struct chain approvals_by_user;
 	struct pool waiters;
 	struct chain waiters_by_of, waiters_by_pair;
 	struct pool edges;
@@ -467,6 +473,17 @@ void guard_load(struct queue *q, unsigned target, struct slice field, struct sli
 void hold_load(struct queue *q, unsigned source, struct slice field, struct slice text);
 struct held *held_add(struct queue *q, const struct ref *r, struct slice op, struct slice what);
 uint64_t guard_granted(const struct queue *q, const struct target *t); /* in the last hour */
+
+/* ---- queue_approve.c ---- */
+
+void approvals_init(struct queue *q);
+void approvals_done(struct queue *q);
+void approval_landed(struct queue *q, const struct ref *r, const struct wire_result *w,
+		     const struct landing *l); /* before it lands */
+void approval_over(struct queue *q, const struct ref *r);
+void approval_ring(struct queue *q, const struct ref *r); /* due: it may have its turn */
+bool approval_take(struct queue *q, unsigned target, struct ref *ret);
+void approval_give(struct queue *q, const struct ref *r, struct queue_task_head *head);
 
 /* ---- queue_worker.c, queue_dispatch.c, queue_time.c, queue_operator.c ---- */
 

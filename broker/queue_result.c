@@ -349,7 +349,12 @@ static void judge(struct queue *q, const struct ref *r, struct outcome *o)
 		done(q, r, o);
 		return;
 	case VERDICT_RETRY:
-		retry(q, r, o);
+		if (slice_is(o->w->reason, WIRE_CHANGED)) {
+			o->l.to = QUEUE_DUE; /* nothing was tried */
+			o->l.undone = true;
+		} else {
+			retry(q, r, o);
+		}
 		break;
 	case VERDICT_PARKED:
 		park(q, r, o);
@@ -403,6 +408,7 @@ static void result_take(struct queue *q, const struct ref *r, const struct wire_
 		pause_put(q, r->target, (struct slice){0});
 	count(q, r, &o);
 	error_put(q, r, w, &o.l);
+	approval_landed(q, r, w, &o.l);
 	entry_land(q, r, &o.l);
 	if (o.l.to == QUEUE_PARKED || o.l.to == QUEUE_DEAD)
 		stuck_put(q, r, w, &o.l, o.l.to == QUEUE_PARKED ? o.waits : (struct slice){0});

@@ -98,7 +98,7 @@ int queue_peek(const struct queue *q, unsigned target, const struct id *user,
 /* ---- invariants ---- */
 
 struct tally {
-	uint64_t states[QUEUE_STATES], in_scope, leases;
+	uint64_t states[QUEUE_STATES], in_scope, leases, approved;
 };
 
 static void check_entry(const struct queue *q, const struct ref *r, struct tally *n)
@@ -110,6 +110,7 @@ static void check_entry(const struct queue *q, const struct ref *r, struct tally
 	n->states[e->state]++;
 	n->in_scope += e->in;
 	n->leases += l != NULL;
+	n->approved += e->approved;
 	assert((e->state == QUEUE_FLIGHT) == (l != NULL));
 	assert(!l || (l->runs && l->user == r->user && l->target == r->target));
 	assert(!l || e->touched || l->row.epoch == 0);
@@ -135,6 +136,7 @@ static void check_target(const struct queue *q, unsigned target, uint64_t *lease
 	for (unsigned s = 0; s < QUEUE_STATES; s++)
 		assert(n.states[s] == t->counts.states[s]);
 	assert(n.in_scope == t->counts.in_scope);
+	assert(n.approved == t->approvals);
 	assert((int64_t)n.leases == t->pace.flight);
 	for (unsigned lane = 0; lane < QUEUE_LANES; lane++) {
 		assert(t->due[lane].n <= q->users.used);

@@ -244,6 +244,9 @@ static int64_t target_next(const struct queue *q, unsigned target)
 	sooner(&at_ms, guard_next(q, target));
 	if (q->now_ms < q->quiet_until_ms)
 		sooner(&at_ms, q->quiet_until_ms);
+	else if (q->targets[target]->approved.n > 0 && pace_allowed_approved(p, q->now_ms) <= 0 &&
+		 dispatch_possible(q, target))
+		sooner(&at_ms, pace_next_approved(p, q->now_ms));
 	else if (pace_paused(p) ||
 		 (pace_allowed(p, q->now_ms) <= 0 && dispatch_possible(q, target)))
 		sooner(&at_ms, pace_next(p, q->now_ms));
