@@ -10,7 +10,7 @@
  *
  * Error codes: bad_request (no JSON, a field missing or of another type, a bad id), unknown_verb, not_found (no such
  * source, target, user or hold), unavailable (Redis is away, loading, or another broker is active: message says
- * which; try again), failed (the page was lost before it was on disk: it may or may not have happened; ask again).
+ * which; try again), failed (the page was lost before it was on disk: it may or may not have happened; ask again), changed_config (apply).
  *
  * Below: fields of the request beside id and verb ("?" = optional), then the result. USER is an id's
  * 8-4-4-4-12 text. TIME is RFC 3339 with milliseconds, UTC, or null for none. `most` is 1..10000, default 100;
@@ -100,6 +100,11 @@
  *   Reads alone; for `dirpipe plan` and `dirpipe reconcile`. users: these and no others.
  * plan_guard {"target","more":7} -> {"holds":false,"in_scope":1000}     would the guard hold so many more?
  * plan_claims {"target","claims":[["rid",USER],…]} -> {"refused":[0]}   places of those whose account is another user's
+ * apply {"target","config":"32 hex","rows":[[USER,version,"32 hex",[["op","what"],…]],…]} ->
+ *   {"taken":2,"refused":[[1,"why"]]}     rows of an approved plan (at most 500), by place; also while the operator paused the target.
+ *   why: changed_since_plan (another version), in_work, unknown_user.
+ * apply_state {"target","users":[USER,…]} -> {"states":["waiting"|"done"|"changed"|"failed"|"unknown"], "reasons":["…"]}
+ *   of these, in order; unknown: this broker has not heard of it (it began anew): apply again
  * user_find {"text","group"?:true} -> {"users":[{"user":USER,"dn":"…"}]}     at most 100000
  *   whom a text means, whatever its case: a DN, the value of any attribute; with group: who is in that watched group
  *

@@ -48,6 +48,10 @@ void plan_page(struct request *r);
 void plan_guard(struct request *r);
 void plan_claims(struct request *r);
 void plan_find(struct request *r);
+
+/* verbs_apply.c */
+void apply_rows(struct request *r);
+void apply_state(struct request *r);
 /* verbs_held.c, verbs_link.c */
 void verbs_held_ls(struct request *r);
 void verbs_held_judge(struct request *r);

@@ -40,8 +40,8 @@ struct pace {
 	enum pace_pause pause;
 	uint32_t tries;
 	int64_t since_ms, until_ms; /* of the pause */
-	int64_t silent_until_ms;    /* what the target asked for while the operator's pause hides it */
-	int64_t paused_total_ms;    /* ended pauses, all of them */
+	int64_t silent_until_ms; /* what the target asked for while the operator's pause hides it */
+	int64_t paused_total_ms; /* ended pauses, all of them */
 	uint64_t random;
 };
 

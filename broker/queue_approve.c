@@ -180,8 +180,7 @@ void approval_give(struct queue *q, const struct ref *r, struct queue_task_head 
 		return;
 	struct slice text = page_text(q, &b);
 
-	head->permits =
-		(struct wire_list){head->permits.count + a->permits_n, text.p, text.n};
+	head->permits = (struct wire_list){head->permits.count + a->permits_n, text.p, text.n};
 }
 
 /* ---- a person's word ---- */

@@ -120,11 +120,11 @@ struct entry {
 	uint32_t in : 1;
 	uint32_t touched : 1;
 	uint32_t has_rid : 1;
-	uint32_t rare : 1;   /* has a struct rare */
-	uint32_t ringed : 2; /* a bit per lane: lies in that lane's ring, valid or not */
-	uint32_t error : 1;  /* the store may hold a last error */
+	uint32_t rare : 1;     /* has a struct rare */
+	uint32_t ringed : 2;   /* a bit per lane: lies in that lane's ring, valid or not */
+	uint32_t error : 1;    /* the store may hold a last error */
 	uint32_t approved : 1; /* a row of an approved plan waits to be done */
-	uint32_t moved : 1;  /* at a load: its scope is another than when it got stuck */
+	uint32_t moved : 1;    /* at a load: its scope is another than when it got stuck */
 };
 _Static_assert(sizeof(struct entry) == 16, "memory per user and target (GOALS P10)");
 

@@ -272,6 +272,11 @@ static void target_resume(struct queue *q, unsigned target, bool emptied)
 
 	if (t->pace.pause == PACE_THROTTLED && t->pace.until_ms > q->now_ms + PACE_CAP_MS)
 		t->pace.until_ms = q->now_ms + PACE_CAP_MS;
+	/* No worker ever said its configuration: the target is new. */
+	if (t->conf.paused && fp_is_none(&t->stored_conf) && !pace_paused(&t->pace)) {
+		pace_operator(&t->pace, true, q->now_ms);
+		pause_put(q, target, SLICE("paused: true, and nobody resumed it yet"));
+	}
 	t->wanted_since_ms = q->now_ms;
 	for (uint32_t i = 0; i < q->users.used; i++) {
 		/* A retry may have lost its time with its rare row: it is due when the timer looks. */

@@ -30,6 +30,9 @@ void session_stop(struct session *s, loop_fn fn, void *arg);
 /* Tells the engine that conf.turn.targets[target] has other limits now. */
 void session_reload(struct session *s, unsigned target);
 
+/* Is that the configuration that the target's workers have? */
+bool session_config_is(const struct session *s, unsigned target, const struct fp *config);
+
 /* What it shows (status.c, gauges.c). The objects are the caller's. */
 cJSON *session_status(struct session *s);
 cJSON *session_queue(struct session *s, struct slice target); /* empty: all; NULL: no such target */

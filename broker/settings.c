@@ -52,6 +52,7 @@ static struct queue_target_conf target_conf(const struct conf_node *n, const cha
 		.budget = conf_int(pace, "writes"),
 		.budget_per_ms = conf_int(pace, "per"),
 		.concurrency = conf_int(pace, "concurrency"),
+		.paused = conf_bool(n, "paused"),
 	};
 }
 

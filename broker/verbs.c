@@ -484,6 +484,8 @@ static const struct {
 	{"log", show_log},
 	{"plan_page", plan_page},
 	{"plan_guard", plan_guard},
+	{"apply", apply_rows},
+	{"apply_state", apply_state},
 	{"plan_claims", plan_claims},
 	{"user_find", plan_find},
 };

@@ -45,6 +45,11 @@ static void newer_config(struct session *s, unsigned target, const struct peer *
 	turn_target_changed(s->turn, target);
 }
 
+bool session_config_is(const struct session *s, unsigned target, const struct fp *config)
+{
+	return fp_equal(&s->targets[target].config, config);
+}
+
 /* The same process on a new connection: its old route is dead, whatever the silence says. */
 static void same_process_gone(struct session *s, const struct peer *p)
 {

@@ -23,6 +23,7 @@ int cli_dead(const struct cli *cli, int argc, char **argv);
 int cli_parked(const struct cli *cli, int argc, char **argv);
 int cli_held(const struct cli *cli, int argc, char **argv);
 int cli_plan(const struct cli *cli, int argc, char **argv);
+int cli_apply(const struct cli *cli, int argc, char **argv);
 int cli_sync(const struct cli *cli, int argc, char **argv);
 int cli_pause(const struct cli *cli, int argc, char **argv);
 int cli_resume(const struct cli *cli, int argc, char **argv);

@@ -26,6 +26,7 @@ static const struct {
 	 "what would be done, and nothing is done; --config NEW: by that file", cli_plan},
 	{"held", "ls | show | approve | reject [--target|--op|--cause|--ou|--user …] | confirm …",
 	 "what the guard holds, by cause, and your word for it", cli_held},
+	{"apply", "FILE", "exactly the rows of a plan, or not those that changed since", cli_apply},
 	{"sync", "run TARGET [--user ID]", "read accounts again and make them right", cli_sync},
 	{"pause", "TARGET [WHY]", "give nobody of this target to a worker", cli_pause},
 	{"resume", "TARGET", "end a pause, the target's own too", cli_resume},

@@ -194,6 +194,10 @@ const struct conf_key conf_keys[] = {
 	 "Attribute of the directory, id, immutable_id, or several joined: givenName+' '+sn."},
 	{"targets.*.join.*.soft", CONF_BOOL, "false", NULL,
 	 "true: a hit is a proposal that a person confirms."},
+	{"targets.*.paused", CONF_BOOL, "false", NULL,
+	 "true: a target that is new begins paused, so that `dirpipe plan` and `apply` come first; "
+	 "`dirpipe "
+	 "resume` ends that for good."},
 	{"targets.*.create", CONF_BOOL, "true", NULL, "May accounts be created?"},
 	{"targets.*.settle", CONF_DURATION, "0", "0..1h",
 	 "After a creation of unknown outcome: how long until not found is believed; 0: as the "

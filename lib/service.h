@@ -16,6 +16,7 @@ enum {
 	EXIT_HELD_ = 3,	   /* a person's approval is needed */
 	EXIT_PARTIAL_ = 4, /* some of it was refused */
 	EXIT_USAGE_ = 64,
+	EXIT_DATA_ = 65,
 	EXIT_UNAVAILABLE_ = 69,
 	EXIT_CONFIG_ = 78
 };

@@ -123,6 +123,7 @@ void task_drop(struct task *t)
 	target_account_done(&t->account);
 	target_plan_done(&t->plan);
 	buf_done(&t->owed);
+	buf_done(&t->agreed_ops);
 	buf_done(&t->key);
 	buf_done(&t->taken);
 	buf_done(&t->ops);

@@ -31,7 +31,8 @@ struct task {
 	struct fp applied;
 	struct fp
 		expect; /* an approved plan's hash: this and nothing else may be done; none: whatever is right */
-	bool agreed; /* it is what will be done */
+	bool agreed;	       /* it is what will be done */
+	struct buf agreed_ops; /* a struct fp for each operation of it */
 
 	/* what is wanted */
 	struct snapshot *snapshot;

@@ -1,6 +1,8 @@
 /* What would be done, as something that can be shown to a person and recognised later. */
 #include "task_own.h"
 
+#include <string.h>
+
 bool task_careful(const struct task *t)
 {
 	return t->desk->show || !fp_is_none(&t->expect);
@@ -39,6 +41,36 @@ static struct fp hash(const struct task *t, const char *alone)
 	return fp_of(buf_slice(&text));
 }
 
+static struct fp op_hash(const struct target_op *op)
+{
+	CLEANUP(buf_cleanup) struct buf text = {0};
+
+	add_op(&text, op);
+	return fp_of(buf_slice(&text));
+}
+
+static void agree(struct task *t)
+{
+	t->agreed = true;
+	for (const struct target_op *op = t->plan.first; op; op = op->next) {
+		struct fp fp = op_hash(op);
+
+		buf_add(&t->agreed_ops, &fp, sizeof(fp));
+	}
+}
+
+/* Something of it is written already, and the account was read anew in between: the rest of it, and nothing else. */
+static bool is_rest(const struct task *t)
+{
+	for (const struct target_op *op = t->plan.first; op; op = op->next) {
+		struct fp fp = op_hash(op);
+
+		if (!memmem(t->agreed_ops.p, t->agreed_ops.n, &fp, sizeof(fp)))
+			return false;
+	}
+	return true;
+}
+
 static void show(struct task *t, const struct task_shown *shown)
 {
 	t->desk->show(t->desk->arg, shown);
@@ -63,8 +95,8 @@ bool task_agree(struct task *t, const char *alone)
 		show(t, &shown);
 		return false;
 	}
-	if (fp_equal(&shown.hash, &t->expect)) {
-		t->agreed = true;
+	if (t->agreed && t->ops.n > 0 ? is_rest(t) : fp_equal(&shown.hash, &t->expect)) {
+		agree(t);
 		return true;
 	}
 	task_finish(t, &(struct task_end){.verdict = VERDICT_RETRY, .reason = WIRE_CHANGED});

@@ -8,11 +8,18 @@
 
 enum { UNDER_WAY = 3, HISTORY = 3, PEER = 200 };
 
+/* A row of a plan; version 0: none. */
+struct approved {
+	uint64_t version;
+	bool begun;
+};
+
 struct sheet {
 	struct queue_page page;
 	bool approved; /* an operator approved something in it */
 	bool hello;
-	bool paused[TARGETS]; /* by the operator, when it was built */
+	bool paused[TARGETS];		      /* by the operator, when it was built */
+	struct approved rows[USERS][TARGETS]; /* then */
 };
 
 struct collector {
@@ -50,6 +57,8 @@ struct model {
 	struct collector c;
 	struct grant grants[GRANTS];
 	unsigned grants_n;
+	struct approved rows[USERS][TARGETS];
+	unsigned rows_done;
 	int64_t window_ms[TARGETS], wanted_ms[TARGETS];
 	uint64_t grants_seen, done_seen;
 };
@@ -103,6 +112,7 @@ static inline void model_end(struct model *m, struct sheet *s)
 {
 	m->next_ms = queue_page_end(m->q, &s->page, m->w.calm ? 100 : chance(&m->w, 6));
 	memcpy(s->paused, m->paused, sizeof(s->paused));
+	memcpy(s->rows, m->rows, sizeof(s->rows));
 	m->sheets_n++;
 }
 
@@ -123,7 +133,9 @@ static inline void model_task(struct model *m, const struct queue_effect *f, con
 	CHECK(head && id_equal(&head->id, &f->user), "a dispatch without its task", u, t);
 	CHECK(head->version == m->store.users[u].version, "a task of another version", u, t);
 	CHECK(head->gone == m->store.users[u].gone, "a task that does not say gone", u, t);
-	CHECK(head->permits.count == 0 ||
+	bool row = s->rows[u][t].version == head->version;
+
+	CHECK(head->permits.count == 0 || row ||
 		      (m->store.held[u][t].present && m->store.held[u][t].phase == QUEUE_GRANTED),
 	      "a permit that was not granted", u, t);
 	CHECK(!head->noted || (c->link_state == LINK_CREATING && c->rid[0] == '\0' &&
@@ -133,7 +145,13 @@ static inline void model_task(struct model *m, const struct queue_effect *f, con
 	CHECK(!head->noted || m->w.workers[worker].nonce != f->lease.worker ||
 		      m->w.workers[worker].creates,
 	      "noted for a worker that did not ask", u, t);
-	CHECK(!s->paused[t], "a task while the operator paused the target", u, t);
+	CHECK(!s->paused[t] || row, "a task while the operator paused the target", u, t);
+	CHECK(!row || s->rows[u][t].begun || !fp_is_none(&head->expect),
+	      "an approved row without its hash", u, t);
+	CHECK(fp_is_none(&head->expect) ||
+		      (row && head->expect.b[0] == 0xa0 && head->expect.b[1] == u &&
+		       head->expect.b[2] == (uint8_t)head->version),
+	      "the hash of another row", u, t);
 	frame = frame_new(&m->w, F_TASK, worker);
 	frame->nonce = f->lease.worker;
 	frame->job = (struct job){.lease = f->lease,
@@ -144,6 +162,7 @@ static inline void model_task(struct model *m, const struct queue_effect *f, con
 				  .gone = head->gone,
 				  .verify = head->verify || fp_is_none(&c->applied),
 				  .permit = head->permits.count > 0,
+				  .expects = !fp_is_none(&head->expect),
 				  .manager = manager_rid(&m->store, u, t),
 				  .applied = c->applied,
 				  .link_state = c->link_state};
@@ -278,6 +297,7 @@ static inline void model_load(struct model *m, struct queue *q, bool lost_tail)
 	m->number = m->store.page;
 	m->sheets_n = 0;
 	m->c.open = m->c.welcomed = m->c.sent = false;
+	memset(m->rows, 0, sizeof(m->rows));
 	for (unsigned i = 0; i < WORKERS; i++)
 		m->w.workers[i].known = false;
 	for (unsigned t = 0; t < TARGETS; t++)
@@ -357,6 +377,30 @@ static inline void model_note(struct model *m, struct sheet *s, const struct fra
 	queue_note(m->q, &s->page, PEER + f->worker, &n);
 }
 
+/* Of an approved row: what is over may give no further task at a paused target. */
+static inline void model_row_ends(struct model *m, unsigned u, unsigned t,
+				  const struct wire_result *r)
+{
+	struct approved *row = &m->rows[u][t];
+	struct queue_entry_row now = {0};
+	struct slice why;
+	struct id id = id_n(u);
+	enum queue_approval said = queue_approval(m->q, t, &id, &why);
+
+	if (!row->version || queue_peek(m->q, t, &id, &now) < 0 || now.state == QUEUE_FLIGHT)
+		return; /* an old worker's word */
+	if (said == QUEUE_APPROVED) {
+		row->begun |= r->ops.n > 0 || r->unknown_outcome;
+		return;
+	}
+	CHECK(said != QUEUE_APPLIED || r->verdict == VERDICT_DONE, "applied, and not done", u, t);
+	CHECK(said != QUEUE_CHANGED || slice_is(r->reason, WIRE_CHANGED) ||
+		      slice_is(why, "newer_version"),
+	      "changed, and nobody said so", u, t);
+	m->rows_done += said == QUEUE_APPLIED;
+	row->version = 0;
+}
+
 static inline void model_result(struct model *m, struct sheet *s, const struct frame *f)
 {
 	CLEANUP(buf_cleanup) struct buf wants = {0}, owed = {0};
@@ -382,7 +426,10 @@ static inline void model_result(struct model *m, struct sheet *s, const struct f
 		r.look_again_unix_ms = s->page.now_unix_ms + 100000;
 	r.wants = wire_list_of(&wants, a->wants);
 	r.owed = wire_list_of(&owed, a->owed);
+	if (a->changed)
+		r.reason = SLICE(WIRE_CHANGED);
 	queue_result(m->q, &s->page, PEER + f->worker, &r);
+	model_row_ends(m, f->job.user, f->job.target, &r);
 	m->w.stuck[f->job.user][f->job.target] = f->job.image;
 }
 

@@ -23,6 +23,7 @@ struct job { /* what a TASK carries */
 	unsigned user, target;
 	struct image image;
 	bool in, gone, verify, permit;
+	bool expects;	 /* an approved plan: that or nothing */
 	uint8_t manager; /* its rid's number + 1; 0: not known */
 	struct fp applied;
 	char rid[8];
@@ -34,7 +35,7 @@ struct answer { /* what a RESULT says */
 	struct fp applied;
 	char rid[8];
 	uint8_t link_state;
-	bool unknown, wants, owed, look_again;
+	bool unknown, wants, owed, look_again, changed;
 	int64_t after_ms;
 	char waits[48], ops[24];
 };
@@ -351,6 +352,13 @@ static inline void plan(struct world *w, struct hand *h)
 		return;
 	}
 	memset(&h->answer, 0, sizeof(h->answer));
+	if (j->expects && fault(w, 3)) { /* the account is another than what was shown */
+		h->answer.verdict = VERDICT_RETRY;
+		h->answer.changed = true;
+		h->answer.link_state = j->link_state;
+		memcpy(h->answer.rid, j->rid, sizeof(j->rid));
+		return;
+	}
 	h->phase = j->link_state == LINK_NONE ? P_NOTE : P_WRITE;
 }
 

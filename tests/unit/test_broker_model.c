@@ -37,6 +37,33 @@ static void deliver(struct model *m)
 	}
 }
 
+/* A row of a plan, of the version that the engine has or (now and then) of another. */
+static void row_approved(struct model *m, struct sheet *s, unsigned t, const struct id *id)
+{
+	CLEANUP(buf_cleanup) struct buf permits = {0};
+	unsigned u = n_of(id);
+	uint64_t version = m->store.users[u].version; /* as the plan saw it */
+	bool other = version > 1 && chance(&m->w, 8) == 0;
+	struct queue_approved row = {.user = *id,
+				     .version = version - other,
+				     .hash = {{0xa0, (uint8_t)u, (uint8_t)(version - other)}}};
+	struct queue_entry_row entry = {0};
+	bool flies = queue_peek(m->q, t, id, &entry) == 0 && entry.state == QUEUE_FLIGHT;
+	struct slice why;
+	enum queue_approval before = queue_approval(m->q, t, id, &why);
+	int rc;
+
+	wire_add_op(&permits, &(struct wire_op){SLICE("disable"), SLICE("")});
+	row.permits = wire_list_of(&permits, 1);
+	rc = queue_approve(m->q, &s->page, t, &row);
+	CHECK(rc != 0 || !other || before != QUEUE_NO_APPROVAL, "approved for another version", u,
+	      t);
+	CHECK(rc != -EBUSY || flies, "busy, and nobody works on it", u, t);
+	if (rc == 0 && queue_approval(m->q, t, id, &why) == QUEUE_APPROVED &&
+	    m->rows[u][t].version != row.version)
+		m->rows[u][t] = (struct approved){.version = row.version};
+}
+
 static void operator_asks(struct model *m)
 {
 	struct id id = id_n(chance(&m->w, USERS));
@@ -45,7 +72,11 @@ static void operator_asks(struct model *m)
 	struct sheet *s = model_begin(m);
 	int rc = 0;
 
-	switch (chance(&m->w, 6)) {
+	switch (chance(&m->w, 8)) {
+	case 6:
+	case 7:
+		row_approved(m, s, t, &id);
+		break;
 	case 0:
 		rc = queue_retry(m->q, &s->page, t, &id);
 		break;
@@ -369,7 +400,7 @@ static uint64_t number_from(const char *name, uint64_t otherwise)
 }
 
 struct progress {
-	uint64_t seed[CHILDREN], grants;
+	uint64_t seed[CHILDREN], grants, rows;
 };
 
 static void child(struct progress *p, unsigned which, uint64_t first, uint64_t n)
@@ -380,6 +411,7 @@ static void child(struct progress *p, unsigned which, uint64_t first, uint64_t n
 		p->seed[which] = first + i;
 		schedule(m, first + i, STEPS);
 		__atomic_add_fetch(&p->grants, m->grants_seen, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&p->rows, m->rows_done, __ATOMIC_RELAXED);
 	}
 	for (unsigned i = 0; i <= UNDER_WAY; i++)
 		queue_page_done(&m->sheets[i].page);
@@ -444,6 +476,7 @@ static void random_schedules(void **state)
 	if (failed < CHILDREN)
 		fail_msg("DIRPIPE_SEED=%llu DIRPIPE_STEPS=%u fails",
 			 (unsigned long long)p->seed[failed], shortened(p->seed[failed]));
+	assert_true(n < 1000 || p->rows > 0);
 	assert_true(n < 1000 || p->grants > 0); /* the schedules reach what they are to prove */
 	(void)munmap(p, sizeof(*p));
 }
