@@ -133,8 +133,8 @@ const struct conf_key conf_keys[] = {
 	{"sources.*.routes.*.exclude", CONF_LIST, "[]", NULL, "Ids that are never in scope."},
 
 	{"targets", CONF_SECTIONS, "", NULL, "The services, by name."},
-	{"targets.*.driver", CONF_WORD, NULL, "graph|scim",
-	 "graph: Microsoft 365 (Graph); scim: any SCIM 2.0 service."},
+	{"targets.*.driver", CONF_WORD, NULL, "graph|scim|incidentiq",
+	 "graph: Microsoft 365 (Graph); scim: any SCIM 2.0 service; incidentiq: Incident IQ."},
 	{"targets.*.url", CONF_URL, NULL, "https|http",
 	 "Base URL of the API; http:// only to this host."},
 	{"targets.*.login_url", CONF_URL, "", "https|http",
@@ -201,7 +201,7 @@ const struct conf_key conf_keys[] = {
 	{"targets.*.create", CONF_BOOL, "true", NULL, "May accounts be created?"},
 	{"targets.*.settle", CONF_DURATION, "0", "0..1h",
 	 "After a creation of unknown outcome: how long until not found is believed; 0: as the "
-	 "driver says (graph 60s, scim 5s)."},
+	 "driver says (graph 60s, scim 5s, incidentiq 60s)."},
 	{"targets.*.leave", CONF_WORD, "disable", "disable|delete|unlink",
 	 "What happens to who leaves the scope or the directory."},
 	{"targets.*.delete_after", CONF_DURATION, "30d", "0..3650d",

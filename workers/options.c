@@ -24,6 +24,7 @@ static int word_index(const char *words, const char *word)
 	}
 }
 
+/* Each member is one, and not empty. */
 static bool texts(const cJSON *list)
 {
 	const cJSON *item;
@@ -32,7 +33,7 @@ static bool texts(const cJSON *list)
 		if (!cJSON_IsString(item) || !*item->valuestring)
 			return false;
 	}
-	return cJSON_IsArray(list);
+	return true;
 }
 
 static bool fits(const struct option_row *row, const cJSON *value)
@@ -49,7 +50,9 @@ static bool fits(const struct option_row *row, const cJSON *value)
 	case OPTION_TEXT:
 		return cJSON_IsString(value) && *value->valuestring;
 	case OPTION_LIST:
-		return texts(value);
+		return cJSON_IsArray(value) && texts(value);
+	case OPTION_MAP:
+		return cJSON_IsObject(value) && texts(value);
 	case OPTION_TYPES:
 		break;
 	}
@@ -74,6 +77,9 @@ static void expected(const struct option_row *row, struct buf *errors)
 		break;
 	case OPTION_LIST:
 		buf_adds(errors, "expected a list of texts");
+		break;
+	case OPTION_MAP:
+		buf_adds(errors, "expected NAME: text for each");
 		break;
 	case OPTION_TYPES:
 		break;

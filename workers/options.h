@@ -11,6 +11,7 @@ enum option_type {
 	OPTION_WORD, /* one of words, "a|b|c" */
 	OPTION_TEXT, /* not empty */
 	OPTION_LIST, /* of texts */
+	OPTION_MAP,  /* name: text */
 	OPTION_TYPES
 };
 

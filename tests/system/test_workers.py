@@ -18,6 +18,9 @@ class Scim:
     kind = "scim"
     batches = False
     refresh = True
+    domain = "contoso.com"  # one of the tenant's
+    creates = {"method": "POST", "path_prefix": "/scim/v2/Users"}
+    updates = {"method": "PATCH", "path_prefix": "/scim/v2/Users"}
 
     def __init__(self, folder, knobs=None, **target):
         self.sim = sims.ScimSim(folder, knobs=knobs)
@@ -39,6 +42,12 @@ class Scim:
     def key(self, user):
         return str(user.id)
 
+    def rid(self, account):
+        return account["id"]
+
+    def shown(self, account):
+        return account["displayName"]
+
     def name(self, account):
         return account["userName"]
 
@@ -55,6 +64,8 @@ class Scim:
 class Graph(Scim):
     kind = "graph"
     batches = True
+    creates = {"method": "POST", "path_prefix": "/v1.0/users"}
+    updates = {"method": "PATCH", "path_prefix": "/v1.0/users"}
 
     def __init__(self, folder, knobs=None, **target):
         self.sim = sims.GraphSim(folder, knobs=knobs)
@@ -123,8 +134,7 @@ class Bench:
 def bench_of(kind, folder, knobs=None, **target):
     service = kind(folder / "sim", knobs=knobs, **target)
     with service.sim, WorkerBroker(folder / "b") as broker, Worker(broker, folder / "w", service.target()) as worker:
-        domain = "contoso.com"  # one of the tenant's
-        yield Bench(service, broker, worker, domain)
+        yield Bench(service, broker, worker, service.domain)
 
 
 @pytest.fixture(params=KINDS, ids=lambda k: k.kind)
@@ -155,7 +165,7 @@ def test_create_update_disable_enable(bench):
     assert (result.verdict, result.ops, user.link) == ("done", ["create"], "active"), result
     assert user.notes[0] == "creating"
     account = service.account(user)
-    assert account["id"] == user.rid and service.enabled(account) and service.title(account) == "Dr"
+    assert service.rid(account) == user.rid and service.enabled(account) and service.title(account) == "Dr"
     assert service.name(account) == user.attrs["mail"][0]
 
     # nothing changed: no request at all
@@ -176,7 +186,7 @@ def test_create_update_disable_enable(bench):
     user.enabled, user.attrs["cn"], user.version = False, ["Renamed"], 4
     result = broker.do(user)
     assert (result.verdict, result.wants) == ("done", ["disable"]), result
-    assert service.enabled(service.account(user)) and service.account(user)["displayName"] == "Renamed"
+    assert service.enabled(service.account(user)) and service.shown(service.account(user)) == "Renamed"
     result = broker.do(user, permits=["disable"])
     assert (result.verdict, user.link) == ("done", "disabled"), result
     assert not service.enabled(service.account(user))
@@ -284,7 +294,7 @@ def test_mandatory_missing_is_parked(bench):
 
 def test_unknown_outcome_makes_no_second_account(bench):
     user = bench.user()
-    bench.sim.faults([{"match": {"method": "POST", "path_prefix": bench_users(bench)}, "do": {"cut": "after_commit"}, "times": 1}])
+    bench.sim.faults([{"match": bench.service.creates, "do": {"cut": "after_commit"}, "times": 1}])
     result = bench.broker.do(user)
     assert result.unknown and result.verdict in ("retry", "down") and user.link == "creating", result
     result = bench.broker.do(user)
@@ -293,13 +303,9 @@ def test_unknown_outcome_makes_no_second_account(bench):
     assert bench.service.account(user)
 
 
-def bench_users(bench):
-    return "/scim/v2/Users" if bench.service.kind == "scim" else "/v1.0/users"
-
-
 def test_throttled(bench):
     user = bench.user()
-    bench.sim.faults([{"match": {"method": "POST", "path_prefix": bench_users(bench)},
+    bench.sim.faults([{"match": bench.service.creates,
                        "do": {"status": 429, "headers": {"Retry-After": "1.5"}, "body": {}}, "times": 1}])
     result = bench.broker.do(user)
     assert result.verdict == "throttled" and 1000 <= result.after_ms <= 1500, result
@@ -316,11 +322,10 @@ def test_throttled(bench):
 
 def test_forbidden_and_broken_are_told_apart(bench):
     user = made(bench)
-    patch = {"method": "PATCH", "path_prefix": bench_users(bench)}
     for do, verdict in [({"status": 403, "body": {}}, "rejected"), ({"status": 500, "body": "x"}, "retry"),
                         ({"html": True}, "retry"), ({"truncated_json": True}, "retry")]:
         user.attrs["title"], user.version = [f"T{user.version}"], user.version + 1
-        bench.sim.faults([{"match": patch, "do": do, "times": 1}])
+        bench.sim.faults([{"match": bench.service.updates, "do": do, "times": 1}])
         result = bench.broker.do(user)
         if result.verdict == "done":  # an answer without a body cannot be cut short
             assert "truncated_json" in do
