@@ -16,6 +16,7 @@ enum {
 	FENCED_MS = 3000,
 	BEAT_MS = 5000,
 	SILENCE_MS = 30 * 1000,
+	SILENCE_CHOICE_MS = 6 * 1000, /* … when another broker may be active */
 	STUCK_MS = 20,
 };
 
@@ -35,6 +36,8 @@ struct publish {
 	uint64_t epoch_seen;
 	uint64_t session; /* 0: none */
 	bool open;
+	bool asked;	  /* a HELLO that nobody has answered went to this endpoint */
+	bool standing_by; /* … for another collector, and said so */
 	uint64_t batch, committed;
 	uint64_t sent_users;
 	struct flight flights[WINDOW];
@@ -56,6 +59,7 @@ static void send_hello(struct publish *p)
 
 	wire_put_hello(&body, &hello);
 	(void)!bus_send(p->bus, (struct slice){0}, WIRE_VERB_hello, (struct wire_epoch){0}, &body);
+	p->asked = true;
 	loop_timer_set(p->timer, HELLO_MS);
 }
 
@@ -85,18 +89,31 @@ static void lose(struct publish *p, const char *why, int64_t again_ms)
 		p->s.events.lost(p->s.events.arg, why);
 }
 
+static int64_t silence_ms(const struct publish *p)
+{
+	return bus_has_choice(p->bus) ? SILENCE_CHOICE_MS : SILENCE_MS;
+}
+
+static void try_another(struct publish *p)
+{
+	p->asked = false;
+	bus_reconnect(p->bus);
+}
+
 static void tick(void *arg)
 {
 	struct publish *p = arg;
 
-	if (p->session != 0 && loop_now_ms(p->s.loop) - p->heard_ms > SILENCE_MS) {
-		bus_reconnect(p->bus);
+	if (p->session != 0 && loop_now_ms(p->s.loop) - p->heard_ms > silence_ms(p)) {
+		try_another(p);
 		lose(p, "the broker is silent", 0);
 	} else if (p->open) {
 		send_beat(p);
 	} else if (p->session != 0) {
 		loop_timer_set(p->timer, HELLO_MS); /* parts of WELCOME are coming */
 	} else {
+		if (p->asked && bus_has_choice(p->bus))
+			try_another(p); /* a standby hears, and has nothing to say */
 		send_hello(p);
 	}
 }
@@ -193,6 +210,7 @@ static void take_welcome(struct publish *p, const struct bus_message *m)
 
 	if (wire_get_welcome(m->body, &w) != 0 || w.session == 0)
 		return;
+	p->asked = p->standing_by = false;
 	if (p->open && w.session == p->session)
 		return; /* an answer to a HELLO that was sent twice */
 	if (p->session != 0 && p->session != w.session)
@@ -239,9 +257,13 @@ static void take_fenced(struct publish *p, struct slice body)
 	if (wire_get_fenced(body, &f) != 0 ||
 	    (f.session != 0 && p->session != 0 && f.session != p->session))
 		return;
+	p->asked = false;
 	if (p->session == 0) {
 		loop_timer_set(p->timer, FENCED_MS);
-		log_msg(LOG_INFO_, "DP-1106", "another collector serves this source: standing by");
+		if (!p->standing_by)
+			log_msg(LOG_INFO_, "DP-1106",
+				"another collector serves this source: standing by");
+		p->standing_by = true;
 		return;
 	}
 	lose(p, "another collector took over", FENCED_MS);
@@ -340,7 +362,8 @@ static int read_keys(struct publish *p, const struct conf_node *curve, struct bu
 struct publish *publish_new(const struct publish_settings *settings, struct buf *why)
 {
 	const struct conf_node *connect = conf_section(settings->root, "connect");
-	const char *endpoint = conf_text(connect, "endpoint");
+	const char *endpoints[CONF_ENDPOINTS_MAX];
+	size_t endpoints_n = conf_endpoints(settings->root, endpoints, CONF_ENDPOINTS_MAX);
 	struct publish *p = mem_alloc(sizeof(*p));
 	struct bus_keys keys = {0};
 
@@ -351,10 +374,9 @@ struct publish *publish_new(const struct publish_settings *settings, struct buf 
 			p->nonce = 0;
 	p->timer = loop_timer_new(settings->loop, tick, p);
 	p->stuck_timer = loop_timer_new(settings->loop, unstick, p);
-	if (endpoint == NULL || endpoint[0] == '\0')
-		endpoint = conf_item(conf_section(settings->root, "broker"), "endpoints", 0);
 	if (read_keys(p, conf_section(connect, "curve"), &keys, why) == 0)
-		p->bus = bus_dealer_new(settings->loop, endpoint, &keys, received, p, why);
+		p->bus = bus_dealer_new(settings->loop, endpoints, endpoints_n, &keys, received, p,
+					why);
 	if (p->bus == NULL) {
 		publish_free(p);
 		return NULL;

@@ -405,6 +405,7 @@ static int dealer_connect(struct bus *bus)
 {
 	static const int options[] = {ZMQ_CURVE_SECRETKEY, ZMQ_CURVE_PUBLICKEY,
 				      ZMQ_CURVE_SERVERKEY};
+	const char *endpoint = bus->endpoints[bus->at];
 
 	bus->socket = socket_new(ZMQ_DEALER);
 	if (!bus->socket)
@@ -412,10 +413,10 @@ static int dealer_connect(struct bus *bus)
 	set_int(bus->socket, ZMQ_RECONNECT_IVL, RECONNECT_MS);
 	set_int(bus->socket, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS);
 	choose_routing_id(bus->socket);
-	for (int i = 0; bus->keys[0] && i < 3; i++)
+	for (int i = 0; is_tcp(endpoint) && i < 3; i++)
 		zmq_setsockopt(bus->socket, options[i], bus->keys[i], Z85_KEY + 1);
-	allow_ipv6(bus->socket, bus->endpoint);
-	if (zmq_connect(bus->socket, bus->endpoint) < 0)
+	allow_ipv6(bus->socket, endpoint);
+	if (zmq_connect(bus->socket, endpoint) < 0)
 		return -errno;
 	bus->z = loop_zmq_new(bus->loop, bus->socket, take, bus);
 	return 0;
@@ -430,21 +431,28 @@ static void socket_drop(struct bus *bus)
 	bus->socket = NULL;
 }
 
-struct bus *bus_dealer_new(struct loop *loop, const char *endpoint, const struct bus_keys *keys,
-			   bus_fn fn, void *arg, struct buf *why)
+/* NOLINTNEXTLINE(readability-function-size): seven parameters, as bus.h says */
+struct bus *bus_dealer_new(struct loop *loop, const char *const *endpoints, size_t n,
+			   const struct bus_keys *keys, bus_fn fn, void *arg, struct buf *why)
 {
 	struct bus *bus = bus_new(loop, false, fn, arg);
+	bool good = n > 0;
 	int rc;
 
-	bus->endpoint = mem_dup(endpoint);
-	if (!is_tcp(endpoint) && !ipc_path(endpoint)) {
-		buf_addf(why, "%s: expected ipc:///PATH or tcp://HOST:PORT", endpoint);
-	} else if (!is_tcp(endpoint) || take_dealer_keys(bus, keys, why)) {
-		rc = dealer_connect(bus);
-		if (rc == 0)
-			return bus;
-		buf_addf(why, "%s: %s", endpoint, zmq_strerror(-rc));
+	bus->endpoints = mem_array(n + 1, sizeof(char *));
+	for (bus->endpoints_n = 0; bus->endpoints_n < n; bus->endpoints_n++)
+		bus->endpoints[bus->endpoints_n] = mem_dup(endpoints[bus->endpoints_n]);
+	for (size_t i = 0; i < n && good; i++) {
+		good = is_tcp(endpoints[i]) ? bus->keys[0] || take_dealer_keys(bus, keys, why)
+					    : ipc_path(endpoints[i]) != NULL;
+		if (!good && !is_tcp(endpoints[i]))
+			buf_addf(why, "%s: expected ipc:///PATH or tcp://HOST:PORT", endpoints[i]);
 	}
+	rc = good ? dealer_connect(bus) : -EINVAL;
+	if (rc == 0)
+		return bus;
+	if (good)
+		buf_addf(why, "%s: %s", endpoints[0], zmq_strerror(-rc));
 	bus_free(bus);
 	return NULL;
 }
@@ -477,9 +485,20 @@ void bus_reconnect(struct bus *bus)
 
 	assert(!bus->router);
 	socket_drop_and_wait(bus);
+	bus->at = (bus->at + 1) % bus->endpoints_n;
 	rc = dealer_connect(bus);
-	assert(rc == 0); /* the same call worked before */
+	if (rc < 0) { /* a name that ZeroMQ does not take: the first was taken at the start */
+		socket_drop(bus);
+		bus->at = 0;
+		rc = dealer_connect(bus);
+	}
+	assert(rc == 0);
 	(void)rc;
+}
+
+bool bus_has_choice(const struct bus *bus)
+{
+	return bus->endpoints_n > 1;
 }
 
 void bus_free(struct bus *bus)
@@ -504,7 +523,9 @@ void bus_free(struct bus *bus)
 		secret_wipe(bus->keys[0], Z85_KEY);
 	for (int i = 0; i < 3; i++)
 		free(bus->keys[i]);
-	free(bus->endpoint);
+	for (size_t i = 0; i < bus->endpoints_n; i++)
+		free(bus->endpoints[i]);
+	free(bus->endpoints);
 	free(bus);
 	context_drop();
 }

@@ -45,9 +45,11 @@ typedef void (*bus_fn)(void *arg, int rc, const struct bus_message *message);
 struct bus *bus_router_new(struct loop *loop, const char *const *endpoints, size_t n,
 			   const struct bus_keys *keys, bus_fn fn, void *arg,
 			   struct buf *why) MUST_CHECK;
-/* A dealer that connects, and goes on connecting, to the endpoint. Heartbeats at the ZMTP level are on. */
-struct bus *bus_dealer_new(struct loop *loop, const char *endpoint, const struct bus_keys *keys,
-			   bus_fn fn, void *arg, struct buf *why) MUST_CHECK;
+/* A dealer that connects, and goes on connecting, to the first of the endpoints until bus_reconnect(). Heartbeats at the ZMTP level
+ * are on. */
+struct bus *bus_dealer_new(struct loop *loop, const char *const *endpoints, size_t n,
+			   const struct bus_keys *keys, bus_fn fn, void *arg,
+			   struct buf *why) MUST_CHECK;
 void bus_free(struct bus *bus);
 
 /* Sends at once or not at all: 0; -EAGAIN when the peer's pipe is full; -EHOSTUNREACH when the router does not
@@ -64,8 +66,10 @@ int bus_give(struct bus *bus, struct slice peer, uint8_t verb, struct wire_epoch
 int bus_send_packed(struct bus *bus, struct slice peer, uint8_t verb, struct wire_epoch epoch,
 		    struct buf *packed);
 
-/* Throws away what waits unsent and connects anew (dealer), so that nothing old is delivered late. */
+/* Throws away what waits unsent and connects anew (dealer), to the next of its endpoints, so that nothing old is delivered late. */
 void bus_reconnect(struct bus *bus);
+/* Is there another one to go to? */
+bool bus_has_choice(const struct bus *bus);
 
 /* CURVE: a fresh pair in Z85 (40 characters and a NUL each). */
 void bus_keypair(char public_key[static 41], char secret_key[static 41]);

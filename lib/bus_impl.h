@@ -13,7 +13,8 @@ struct bus {
 	bool *freed; /* to be set by bus_free while a message is being told */
 	bus_fn fn;
 	void *arg;
-	char *endpoint;		    /* dealer */
+	char **endpoints;	    /* dealer */
+	size_t endpoints_n, at;	    /* at: where it is connected */
 	char *keys[3];		    /* dealer over tcp: own secret and public key, the broker's */
 	struct bus_peer_key *peers; /* router over tcp: copies */
 	struct zap_list allowed;

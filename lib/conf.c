@@ -136,6 +136,22 @@ const char *conf_item(const struct conf_node *n, const char *key, size_t i)
 	return value && i < value->n ? value->items[i]->text : NULL;
 }
 
+size_t conf_endpoints(const struct conf_node *root, const char **ret_endpoints, size_t most)
+{
+	const struct conf_node *connect = conf_section(root, "connect");
+	size_t n = 0;
+
+	while (n < most && conf_item(connect, "endpoints", n)) {
+		ret_endpoints[n] = conf_item(connect, "endpoints", n);
+		n++;
+	}
+	if (n == 0 && most > 0) {
+		ret_endpoints[0] = conf_item(conf_section(root, "broker"), "endpoints", 0);
+		n = ret_endpoints[0] != NULL;
+	}
+	return n;
+}
+
 bool conf_secret(const struct conf_node *n, const char *key, struct secret_ref *ret_ref)
 {
 	const struct conf_node *value = conf_node_child(n, key);

@@ -29,7 +29,12 @@ enum conf_type {
 };
 
 /* More are a configuration error: the queue counts sources and targets, the collector targets and watched groups. */
-enum { CONF_SOURCES_MAX = 32, CONF_TARGETS_MAX = 256, CONF_GROUPS_MAX = 1024 };
+enum {
+	CONF_SOURCES_MAX = 32,
+	CONF_TARGETS_MAX = 256,
+	CONF_ENDPOINTS_MAX = 16,
+	CONF_GROUPS_MAX = 1024
+};
 
 struct conf_key {
 	const char *path; /* "targets.*.http.timeout" */
@@ -68,6 +73,8 @@ bool conf_bool(const struct conf_node *n, const char *key);
 const char *conf_item(const struct conf_node *n, const char *key,
 		      size_t i); /* LIST; NULL past the end */
 bool conf_secret(const struct conf_node *n, const char *key, struct secret_ref *ret_ref);
+/* Where the broker is found, at most `most` of them: connect.endpoints, or the first of broker.endpoints. */
+size_t conf_endpoints(const struct conf_node *root, const char **ret_endpoints, size_t most);
 /* The secret itself, read now; NULL with why set. NULL and empty why: optional and not given. */
 struct secret *conf_load_secret(const struct conf_node *n, const char *key, struct buf *why);
 /* MAP, SECTION or whole node as canonical JSON (secrets as {"!file": "…"} references, never values): for

@@ -53,13 +53,15 @@ const struct conf_key conf_keys[] = {
 	 "Longest wait for the oldest unanswered call; then the connection is dropped."},
 
 	{"connect", CONF_SECTION, "", NULL, "How collectors and workers reach the broker."},
-	{"connect.endpoint", CONF_TEXT, "", NULL,
-	 "The broker's endpoint; none: the first of broker.endpoints."},
-	{"connect.curve", CONF_SECTION, "", NULL, "Encryption of a tcp:// endpoint."},
+	{"connect.endpoints", CONF_LIST, "[]", NULL,
+	 "The broker's endpoint, or those of all brokers of the realm: each is asked until the "
+	 "active one "
+	 "answers; none: the first of broker.endpoints."},
+	{"connect.curve", CONF_SECTION, "", NULL, "Encryption of tcp:// endpoints."},
 	{"connect.curve.secret_key", CONF_SECRET, NULL, NULL,
 	 "This host's CURVE key (Z85, 40 characters)."},
 	{"connect.curve.server_key", CONF_TEXT, NULL, NULL,
-	 "The broker's public key (Z85, 40 characters)."},
+	 "The broker's public key (Z85, 40 characters); all brokers of a realm have the same."},
 
 	{"log", CONF_SECTION, "", NULL, "What is written to stderr or the journal."},
 	{"log.level", CONF_WORD, "info", "debug|info|warn|error",

@@ -416,16 +416,19 @@ static void check_broker(const struct conf_node *broker, struct conf_errors *err
 static void check_connect(const struct conf_node *connect, struct conf_errors *errors)
 {
 	const struct conf_node *curve = part_at(connect, "curve", CONF_MAPPING);
-	const struct conf_node *endpoint = conf_node_child(connect, "endpoint");
+	const struct conf_node *endpoints = part_at(connect, "endpoints", CONF_SEQUENCE);
 
 	check_key(curve, "server_key", "connect.curve.server_key", errors);
-	if (!text_at(connect, "endpoint"))
-		return;
-	check_endpoint(endpoint, "connect.endpoint", !curve->defaulted && curve->n > 0,
-		       "connect.curve", errors);
-	if (strncmp(endpoint->text, "tcp://*", 7) == 0)
-		conf_fail(errors, endpoint->at, "connect.endpoint",
-			  "expected the broker's host instead of *");
+	check_count(endpoints, "connect.endpoints", CONF_ENDPOINTS_MAX, errors);
+	for (size_t i = 0; i < endpoints->n; i++) {
+		const struct conf_node *endpoint = endpoints->items[i];
+
+		check_endpoint(endpoint, "connect.endpoints", !curve->defaulted && curve->n > 0,
+			       "connect.curve", errors);
+		if (endpoint->text && strncmp(endpoint->text, "tcp://*", 7) == 0)
+			conf_fail(errors, endpoint->at, "connect.endpoints",
+				  "expected the broker's host instead of *");
+	}
 }
 
 void conf_check_relations(struct conf_node *root, struct conf_errors *errors)

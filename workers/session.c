@@ -389,6 +389,14 @@ static void resend(struct session *s, int64_t now)
 	}
 }
 
+/* A standby hears READY and has nothing to say; where there is one broker it may be the connection. */
+static bool is_wrong_place(const struct session *s, int64_t now, int64_t silent)
+{
+	if (bus_has_choice(s->bus))
+		return s->ready_ms != 0 && now - s->ready_ms >= AGAIN_MS;
+	return silent > DEAF_MS && now - s->reconnected_ms > DEAF_MS;
+}
+
 static void on_beat(void *arg)
 {
 	struct session *s = arg;
@@ -399,7 +407,7 @@ static void on_beat(void *arg)
 		return;
 	if (s->state == SESSION_READY && silent > SILENCE_MS)
 		session_move(s, SESSION_AWAY);
-	if (s->state == SESSION_AWAY && silent > DEAF_MS && now - s->reconnected_ms > DEAF_MS) {
+	if (s->state == SESSION_AWAY && is_wrong_place(s, now, silent)) {
 		s->reconnected_ms = now;
 		bus_reconnect(s->bus);
 		s->ready_ms = 0;
@@ -421,7 +429,8 @@ struct session *session_new(const struct session_conf *conf, struct buf *why)
 	s->conf = *conf;
 	s->credits = conf->credits;
 	randombytes_buf(&s->nonce, sizeof(s->nonce));
-	s->bus = bus_dealer_new(conf->loop, conf->endpoint, conf->keys, on_message, s, why);
+	s->bus = bus_dealer_new(conf->loop, conf->endpoints, conf->endpoints_n, conf->keys,
+				on_message, s, why);
 	if (!s->bus) {
 		free(s);
 		return NULL;

@@ -17,7 +17,8 @@ enum session_state { SESSION_AWAY, SESSION_READY, SESSION_LEAVING, SESSION_STATE
 
 struct session_conf {
 	struct loop *loop;
-	const char *endpoint;
+	const char *const *endpoints; /* read by session_new() alone */
+	size_t endpoints_n;
 	const struct bus_keys *keys; /* NULL: ipc */
 	const char *target, *worker, *driver;
 	uint32_t credits, batch;

@@ -456,11 +456,14 @@ static void on_settled(void *arg)
 		leave(w);
 }
 
-static int make_keys(struct worker *w, const char *endpoint, struct buf *why)
+static int make_keys(struct worker *w, const char *const *endpoints, size_t n, struct buf *why)
 {
 	const struct conf_node *curve = conf_section(conf_section(w->root, "connect"), "curve");
+	bool tcp = false;
 
-	if (strncmp(endpoint, "tcp://", 6) != 0)
+	for (size_t i = 0; i < n; i++)
+		tcp = tcp || strncmp(endpoints[i], "tcp://", 6) == 0;
+	if (!tcp)
 		return 0;
 	w->curve_key = conf_load_secret(curve, "secret_key", why);
 	w->keys.secret_key = w->curve_key;
@@ -479,15 +482,15 @@ static uint32_t users_per_task(const struct worker *w)
 
 static int join_broker(struct worker *w, struct buf *why)
 {
-	const char *endpoint = conf_text(conf_section(w->root, "connect"), "endpoint");
+	const char *endpoints[CONF_ENDPOINTS_MAX];
+	size_t n = conf_endpoints(w->root, endpoints, CONF_ENDPOINTS_MAX);
 
-	if (!endpoint || !*endpoint)
-		endpoint = conf_item(conf_section(w->root, "broker"), "endpoints", 0);
-	if (!endpoint || make_keys(w, endpoint, why) < 0)
+	if (n == 0 || make_keys(w, endpoints, n, why) < 0)
 		return -EINVAL;
 	struct session_conf conf = {
 		.loop = w->loop,
-		.endpoint = endpoint,
+		.endpoints = endpoints,
+		.endpoints_n = n,
 		.keys = w->curve_key ? &w->keys : NULL,
 		.target = w->target_name,
 		.worker = w->name.p,
@@ -560,11 +563,10 @@ static void try_check(void *arg)
 
 int worker_start(struct worker *w, loop_fn ended, void *arg, struct buf *why)
 {
-	const char *endpoint = conf_text(conf_section(w->root, "connect"), "endpoint");
+	const char *endpoint;
 
-	if ((!endpoint || !*endpoint) &&
-	    !conf_item(conf_section(w->root, "broker"), "endpoints", 0)) {
-		buf_adds(why, "connect.endpoint is missing");
+	if (conf_endpoints(w->root, &endpoint, 1) == 0) {
+		buf_adds(why, "connect.endpoints is missing");
 		return -EINVAL;
 	}
 	w->ended = ended;

@@ -84,7 +84,7 @@ class Broker:
             "realm": "t",
             "broker": {"endpoints": [self.endpoint], "control": str(self.control), "http": f"127.0.0.1:{self.http_port}",
                        "lease": "1s", "grace": "100ms", "takeover": "1s", "redis": {"url": f"unix://{redis.path}"}, **more},
-            "connect": {"endpoint": self.endpoint},
+            "connect": {"endpoints": [self.endpoint]},
             "log": {"level": "info"},
             "sources": {"corp": {"driver": "syncrepl", "uris": ["ldap://127.0.0.1:1"], "base_dn": "dc=x",
                                  "bind": {"method": "simple", "dn": "cn=x", "password": Secret(secret)},

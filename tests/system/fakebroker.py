@@ -274,7 +274,7 @@ class Collector:
 
         conf = {
             "broker": {"endpoints": [self.broker.endpoint]},
-            "connect": {"endpoint": self.broker.endpoint},
+            "connect": {"endpoints": [self.broker.endpoint]},
             "log": {"level": self.log_level},
             "sources": {self.name: self.source},
             "targets": {"app": {"driver": "scim", "url": "http://127.0.0.1:9/", "auth": {

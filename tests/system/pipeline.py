@@ -96,7 +96,7 @@ class Pipeline:
         self.conf = {
             "broker": merge({"endpoints": [f"ipc://{run}/b"], "control": f"{run}/c", "http": f"127.0.0.1:{self.http_port}",
                              "lease": "5s", "grace": "1s", "redis": {"url": f"unix://{run}/r", "fsync": "always"}}, broker or {}),
-            "connect": {"endpoint": f"ipc://{run}/b"},
+            "connect": {"endpoints": [f"ipc://{run}/b"]},
             "log": {"level": log_level},
             "sources": sources,
             "targets": targets,

@@ -249,7 +249,7 @@ MANY = {"count": 1000, "percent": 100, "most": 1000, "settle": "200ms"}  # a gua
 
 
 class Spine:
-    """connect: where collectors and workers find the broker, if that is not its own endpoint. guard: of the targets. groups: names of
+    """connect: where collectors and workers look for the broker, if that is not its own endpoint alone. guard: of the targets. groups: names of
     watched groups; who is in one of them is in scope wherever they stand. targets: more of each target's section. more: of the
     source's section."""
 
@@ -273,7 +273,7 @@ class Spine:
             self.pipeline = Pipeline(self.folder / "dirpipe", {"corp": self.source()}, self.targets(), broker=self.broker,
                                      log_level=self.log_level)
             if self.connect:
-                self.pipeline.conf["connect"]["endpoint"] = self.connect
+                self.pipeline.conf["connect"]["endpoints"] = self.connect
                 self.pipeline.write()
             stack.enter_context(self.pipeline)
             self.stack = stack.pop_all()

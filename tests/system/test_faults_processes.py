@@ -214,7 +214,7 @@ def test_GOALS_F16_network_cut_between_worker_and_broker_over_tcp(tmp_path):
     broker = {"curve": {"secret_key": keys["broker"][1], "peers": [{"name": "h", "public_key": keys["host"][0], "role": "any"}]}}
     with Proxy(port) as cut:
         w = World(tmp_path, users=40, seed=12, targets=("app",), groups=False, broker=broker)
-        connect = {"endpoint": f"tcp://127.0.0.1:{cut.port}", "curve": {"secret_key": keys["host"][1], "server_key": keys["broker"][0]}}
+        connect = {"endpoints": [f"tcp://127.0.0.1:{cut.port}"], "curve": {"secret_key": keys["host"][1], "server_key": keys["broker"][0]}}
 
         class OverTcp(w.program_class):
             def write(self):

@@ -180,7 +180,7 @@ class Worker:
     def __init__(self, broker, folder, target, env=None):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.conf = {"broker": {"endpoints": [broker.endpoint]}, "connect": {"endpoint": broker.endpoint},
+        self.conf = {"broker": {"endpoints": [broker.endpoint]}, "connect": {"endpoints": [broker.endpoint]},
                      "log": {"level": "debug"}, "targets": {"app": target}}
         self.path = self.folder / "dirpipe.yaml"
         self.log_path = self.folder / "worker.jsonl"

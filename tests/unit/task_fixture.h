@@ -342,7 +342,8 @@ static inline int set_up(void **state)
 				  .report = to_report};
 	task_desk_init(&desk);
 	session = session_new(&(struct session_conf){.loop = loop,
-						     .endpoint = endpoint,
+						     .endpoints = (const char *[]){endpoint},
+						     .endpoints_n = 1,
 						     .target = "app",
 						     .worker = "w",
 						     .driver = "fake",

@@ -40,7 +40,7 @@ static void fake_open(struct fake *f)
 	CLEANUP(buf_cleanup) struct buf why = {0};
 
 	memset(f, 0, sizeof(*f));
-	f->bus = bus_dealer_new(t.loop, endpoint, NULL, heard, f, &why);
+	f->bus = bus_dealer_new(t.loop, (const char *[]){endpoint}, 1, NULL, heard, f, &why);
 	assert_non_null(f->bus);
 }
 

@@ -172,9 +172,9 @@ static const struct bad bad[] = {
 	  "DIR/c.yaml:1:71: broker.endpoints: the endpoint has a port that is no number"}},
 	{"broker: {endpoints: ['tcp://h:5555']}\n",
 	 {"DIR/c.yaml:1:23: broker.endpoints: tcp:// needs keys: broker.curve is missing"}},
-	{"connect: {endpoint: 'tcp://h:5555'}\n",
-	 {"DIR/c.yaml:1:22: connect.endpoint: tcp:// needs keys: connect.curve is missing"}},
-	{"connect:\n  endpoint: ipc:///x\n  curve: {secret_key: !file DIR/good, server_key: "
+	{"connect: {endpoints: ['ipc:///x', 'tcp://h:5555']}\n",
+	 {"DIR/c.yaml:1:36: connect.endpoints: tcp:// needs keys: connect.curve is missing"}},
+	{"connect:\n  endpoints: [ipc:///x]\n  curve: {secret_key: !file DIR/good, server_key: "
 	 "short}\n",
 	 {"DIR/c.yaml:3:"}},
 	{"broker: {redis: {url: 'rediss://h'}}\n",
@@ -479,7 +479,7 @@ static void values_and_defaults(void **state)
 	assert_string_equal(conf_text(broker, "http"), "");
 	assert_string_equal(conf_item(broker, "endpoints", 0), "ipc:///run/dirpipe/broker.sock");
 	assert_null(conf_item(broker, "endpoints", 1));
-	assert_null(conf_text(conf_section(root, "connect"), "endpoint"));
+	assert_null(conf_item(conf_section(root, "connect"), "endpoints", 0));
 	assert_string_equal(conf_text(conf_section(root, "log"), "level"), "info");
 	assert_false(
 		conf_secret(conf_section(broker, "curve"), "secret_key", &(struct secret_ref){0}));

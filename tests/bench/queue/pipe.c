@@ -247,7 +247,8 @@ int main(int argc, char **argv)
 	self.bytes = self.producer ? strtoul(argv[5], NULL, 10) : 0;
 	self.rate = self.producer && argc > 6 ? strtod(argv[6], NULL) : 0;
 	self.loop = loop_new();
-	self.bus = bus_dealer_new(self.loop, argv[2], NULL, on_message, NULL, &why);
+	self.bus = bus_dealer_new(self.loop, (const char *const *)&argv[2], 1, NULL, on_message,
+				  NULL, &why);
 	if (!self.bus) {
 		fprintf(stderr, "bench-pipe: %s\n", why.p);
 		return 69;
