@@ -131,6 +131,8 @@ def test_GOALS_F8_two_collectors_for_one_source(tmp_path):
         w.load(60)
         w.settle()
         p.wait(lambda: p.died("collector:corp") is None, "the first to be alive")
+        standing_by = [line for line in p.log() if line.get("code") == "DP-1106"]
+        assert len(standing_by) <= 2, "each says once that it stands by"
 
 
 @pytest.mark.parametrize("tries", [50, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
