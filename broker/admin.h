@@ -9,8 +9,9 @@
  * answered only after its page is on disk (and on the replicas).
  *
  * Error codes: bad_request (no JSON, a field missing or of another type, a bad id), unknown_verb, not_found (no such
- * source, target, user or hold), unavailable (Redis is away, loading, or another broker is active: message says
- * which; try again), failed (the page was lost before it was on disk: it may or may not have happened; ask again), changed_config (apply).
+ * source, target, user or hold), busy (a worker has that user in hand), claimed (another user's account), unavailable (Redis is
+ * away, loading, or another broker is active: message says which; try again), failed (the page was lost before it was on disk: it
+ * may or may not have happened; ask again), changed_config (apply).
  *
  * Below: fields of the request beside id and verb ("?" = optional), then the result. USER is an id's
  * 8-4-4-4-12 text. TIME is RFC 3339 with milliseconds, UTC, or null for none. `most` is 1..10000, default 100;

@@ -97,6 +97,7 @@ static int judge(struct slice line, cJSON **ret_result)
 		why = error ? json_text(error, "message") : NULL;
 		fprintf(stderr, "dirpipe: %s\n", why ? why : "the broker refused without a word");
 		rc = code && strcmp(code, "unavailable") == 0	? EXIT_UNAVAILABLE_
+		     : code && strcmp(code, "busy") == 0	? EXIT_LATER_
 		     : code && strcmp(code, "bad_request") == 0 ? EXIT_USAGE_
 								: EXIT_FAILED_;
 	}

@@ -18,6 +18,7 @@ enum {
 	EXIT_USAGE_ = 64,
 	EXIT_DATA_ = 65,
 	EXIT_UNAVAILABLE_ = 69,
+	EXIT_LATER_ = 75, /* try again soon */
 	EXIT_CONFIG_ = 78
 };
 

@@ -1,3 +1,4 @@
+#include "fold.h"
 #include "graph_own.h"
 
 #include <errno.h>
@@ -134,9 +135,9 @@ bool graph_matches(const struct target *t, const cJSON *account, const struct ta
 	(void)t;
 	if (cJSON_IsString(value))
 		return exact ? strcmp(value->valuestring, key->value) == 0
-			     : strcasecmp(value->valuestring, key->value) == 0;
+			     : fold_same(value->valuestring, key->value);
 	cJSON_ArrayForEach (item, value) {
-		if (cJSON_IsString(item) && strcasecmp(item->valuestring, key->value) == 0)
+		if (cJSON_IsString(item) && fold_same(item->valuestring, key->value))
 			return true;
 	}
 	return false;

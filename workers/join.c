@@ -1,5 +1,7 @@
 #include "join.h"
 
+#include "fold.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,20 +125,22 @@ bool join_value(const struct join *j, size_t i, const struct snapshot *s, struct
 	struct slice part;
 	bool text, bad;
 
+	CLEANUP(buf_cleanup) struct buf raw = {0};
+
 	buf_clear(out);
 	while (next_part(&at, &part, &text, &bad)) {
 		if (text) {
-			buf_add(out, part.p, part.n);
+			buf_add(&raw, part.p, part.n);
 			continue;
 		}
 		CLEANUP(free_cleanup) char *name = slice_dup(part);
 		const char *value = snapshot_first(s, name);
 
-		if (!value || !*value)
-			return false;
-		buf_adds(out, value);
+		if (!value || !fold_same(value, value))
+			return false; /* blanks alone are no value either */
+		buf_adds(&raw, value);
 	}
-	return out->n > 0;
+	return fold_trim(buf_slice(&raw), out);
 }
 
 enum join_outcome join_judge(const struct join *j, size_t i, const struct join_hits *hits,

@@ -23,7 +23,8 @@ size_t join_count(const struct join *j);
 const struct join_rule *join_rule(const struct join *j, size_t i);
 /* Whether the first rule's value of a user never changes: it is the user's id. */
 bool join_key_stays(const struct join *j);
-/* The user's value for rule i; false: one of the attributes is absent, the rule is passed over. */
+/* The user's value for rule i, composed (NFC) and trimmed; false: one of the attributes is absent or empty, the rule is passed
+ * over: what is empty matches nothing. */
 bool join_value(const struct join *j, size_t i, const struct snapshot *s, struct buf *out);
 
 enum join_outcome {

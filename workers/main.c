@@ -20,13 +20,18 @@ static const char usage_text[] =
 	"      --plan         print what would be done, a line of JSON for each user, and end; "
 	"nothing is done.\n"
 	"                     It reads the target, and users from the broker (both as configured)\n"
+	"      --match        print which accounts could be which users', a line of JSON each, and "
+	"end; "
+	"reads as --plan\n"
+	"      --by RULES     with --match: remote=local,remote=local instead of the configured "
+	"rules\n"
 	"      --user ID      with --plan: this user alone; may be said again\n"
-	"      --socket PATH  with --plan: the broker's control socket\n"
+	"      --socket PATH  with --plan, --match: the broker's control socket\n"
 	"  -f, --foreground   stay in the foreground (it always does)\n"
 	"  -V, --version      print the version and end\n"
 	"  -h, --help         this text\n";
 
-enum mode { MODE_RUN, MODE_TEST, MODE_CHECK, MODE_LIST, MODE_PLAN };
+enum mode { MODE_RUN, MODE_TEST, MODE_CHECK, MODE_LIST, MODE_PLAN, MODE_MATCH };
 
 enum { USERS_MOST = 500 };
 
@@ -38,6 +43,8 @@ struct program {
 	const char *users[USERS_MOST];
 	size_t users_n;
 	struct ask *ask;
+	const char *by;
+	struct propose *propose;
 	enum mode mode;
 	struct loop *loop;
 	struct conf *conf;
@@ -61,6 +68,8 @@ static int parse(struct program *p, int argc, char **argv)
 		{"check", no_argument, NULL, 'k'},
 		{"list", no_argument, NULL, 'l'},
 		{"plan", no_argument, NULL, 'p'},
+		{"match", no_argument, NULL, 'm'},
+		{"by", required_argument, NULL, 'b'},
 		{"user", required_argument, NULL, 'u'},
 		{"socket", required_argument, NULL, 's'},
 		{"foreground", no_argument, NULL, 'f'},
@@ -82,6 +91,10 @@ static int parse(struct program *p, int argc, char **argv)
 			p->mode = MODE_LIST;
 		else if (c == 'p')
 			p->mode = MODE_PLAN;
+		else if (c == 'm')
+			p->mode = MODE_MATCH;
+		else if (c == 'b')
+			p->by = optarg;
 		else if (c == 's')
 			p->socket = optarg;
 		else if (c == 'u' && p->users_n < USERS_MOST)
@@ -196,12 +209,34 @@ static void print_line(void *arg, const cJSON *line)
 	puts(text.p);
 }
 
-static void begin_plan(struct program *p)
+static void ask_broker(struct program *p)
 {
 	const struct conf_node *broker = conf_section(conf_root(p->conf), "broker");
 
 	p->ask = ask_new(p->loop, p->socket ? p->socket : conf_text(broker, "control"));
 	worker_reads_only(p->worker);
+}
+
+static bool begin_match(struct program *p)
+{
+	CLEANUP(buf_cleanup) struct buf errors = {0};
+
+	ask_broker(p);
+	p->propose = worker_match(p->worker,
+				  &(struct propose_conf){.ask = p->ask,
+							 .by = p->by,
+							 .say = print_line,
+							 .ended = on_listed,
+							 .arg = p},
+				  &errors);
+	if (!p->propose)
+		fprintf(stderr, "dirpipe-worker: %s", errors.p);
+	return p->propose != NULL;
+}
+
+static void begin_plan(struct program *p)
+{
+	ask_broker(p);
 	worker_plan(p->worker, &(struct plan_conf){.loop = p->loop,
 						   .ask = p->ask,
 						   .users = p->users,
@@ -288,6 +323,10 @@ static int begin(struct program *p)
 	case MODE_PLAN:
 		begin_plan(p);
 		break;
+	case MODE_MATCH:
+		if (!begin_match(p))
+			return EXIT_USAGE_;
+		break;
 	case MODE_RUN:
 		if (worker_start(p->worker, on_ended, p, &why) < 0) {
 			fprintf(stderr, "dirpipe-worker: %s\n", why.p ? why.p : "?");
@@ -312,6 +351,7 @@ static int run(struct program *p)
 		p->worker = worker_new(p->loop, p->conf, p->target, p->instance, &errors);
 		if (p->worker)
 			code = begin(p);
+		propose_free(p->propose);
 		worker_free(p->worker);
 		ask_free(p->ask);
 		loop_free(p->loop);

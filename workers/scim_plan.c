@@ -1,3 +1,4 @@
+#include "fold.h"
 #include "scim_own.h"
 
 #include <ctype.h>
@@ -269,7 +270,7 @@ static bool any_equal(const cJSON *value, const struct target_key *key)
 
 	if (cJSON_IsString(value))
 		return exact ? strcmp(value->valuestring, key->value) == 0
-			     : strcasecmp(value->valuestring, key->value) == 0;
+			     : fold_same(value->valuestring, key->value);
 	if (cJSON_IsObject(value))
 		return any_equal(cJSON_GetObjectItem(value, "value"), key);
 	cJSON_ArrayForEach (item, value) {

@@ -253,6 +253,11 @@ static void read_gone(struct task *t)
 	} else if (t->left) {
 		t->link = LINK_DELETED;
 		task_done(t);
+	} else if (json_true(t->memory, "manual", false)) {
+		/* a person said that it is this one: no other takes its place */
+		task_finish(t, &(struct task_end){.verdict = VERDICT_PARKED,
+						  .reason = "linked_account_gone",
+						  .detail = slice_of(t->rid)});
 	} else if (t->gone_once) {
 		task_finish(t, &(struct task_end){.verdict = VERDICT_RETRY, .reason = "not_found"});
 	} else {

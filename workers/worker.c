@@ -593,6 +593,18 @@ void worker_list(struct worker *w, probe_account_fn take, probe_listed_fn done, 
 	probe_list(w->exchange, w->driver, w->target, take, done, arg);
 }
 
+struct propose *worker_match(struct worker *w, const struct propose_conf *conf, struct buf *errors)
+{
+	struct propose_conf whole = *conf;
+
+	whole.target = w->target_name;
+	whole.join = w->join;
+	whole.exchange = w->exchange;
+	whole.driver = w->driver;
+	whole.of = w->target;
+	return propose_new(&whole, errors);
+}
+
 /* ---- a plan ---- */
 
 static void on_plan_checked(void *arg, unsigned failed)

@@ -7,6 +7,7 @@
 #include "loop.h"
 #include "plan.h"
 #include "probe.h"
+#include "propose.h"
 
 struct worker;
 
@@ -28,6 +29,9 @@ void worker_stop(struct worker *w);
 /* For `--plan`: conf's desk, target and config are filled in here. Tests the connection first. */
 void worker_plan(struct worker *w, const struct plan_conf *conf);
 
+/* For `--match`: what is the worker's in conf is filled in here. NULL with errors; the caller's to free, before the worker. */
+struct propose *worker_match(struct worker *w, const struct propose_conf *conf,
+			     struct buf *errors) MUST_CHECK;
 /* For `--check` and `--list`, before or without worker_start. */
 void worker_check(struct worker *w, probe_say_fn say, probe_checked_fn done, void *arg);
 void worker_list(struct worker *w, probe_account_fn take, probe_listed_fn done, void *arg);
