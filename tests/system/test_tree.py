@@ -8,7 +8,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = ["collector", "broker", "workers", "cli"]
 # lib layer n includes lower layers only
 LAYERS = [
-    ["buf", "clock", "crash", "id", "json", "log", "schedule"],
+    ["buf", "clock", "crash", "fold", "id", "json", "log", "schedule"],
     ["loop", "conf", "secret", "metrics", "service"],
     ["redis", "wire", "snapshot"],
     ["bus"],
