@@ -144,6 +144,7 @@ unsigned queue_target_add(struct queue *q, const struct queue_target_conf *conf)
 		assert(q->targets_n < TARGETS_MAX);
 		t = mem_alloc(sizeof(*t));
 		t->name = mem_dup(conf->name);
+		t->serial_holder = NONE;
 		pace_start(&t->pace, &pace, pace_random(&q->random), q->now_ms);
 		i = q->targets_n++;
 		q->targets[i] = t;
@@ -194,6 +195,7 @@ int64_t queue_page_end(struct queue *q, struct queue_page *page, size_t most)
 		wakes_run(q, i);
 		walk_step(q, i);
 		guard_tick(q, i);
+		serial_tick(q, i);
 	}
 	q->more |= dispatch(q, most);
 	for (unsigned i = 0; i < q->targets_n; i++)

@@ -202,6 +202,21 @@ static bool same(const struct approval *a, const struct queue_approved *row)
 	return a->version == row->version && fp_equal(&a->hash, &row->hash);
 }
 
+/* What is for one user at a time has its turn afterwards: nobody can approve that two go together. */
+static void take_permits(struct approval *a, struct wire_list permits)
+{
+	CLEANUP(buf_cleanup) struct buf b = {0};
+	struct wire_op op;
+
+	while (wire_next_op(&permits, &op)) {
+		if (serial_is(op.op))
+			continue;
+		wire_add_op(&b, &op);
+		a->permits_n++;
+	}
+	a->permits = (struct slice){slice_dup(buf_slice(&b)), b.n};
+}
+
 static void add(struct queue *q, const struct ref *r, const struct queue_approved *row)
 {
 	const struct chain_of of = {link_of, chain_hash, q};
@@ -217,9 +232,7 @@ static void add(struct queue *q, const struct ref *r, const struct queue_approve
 	a->state = QUEUE_APPROVED;
 	a->version = row->version;
 	a->hash = row->hash;
-	a->permits_n = row->permits.count;
-	a->permits = (struct slice){slice_dup((struct slice){row->permits.p, row->permits.n}),
-				    row->permits.n};
+	take_permits(a, row->permits);
 	chain_add(&q->approvals_by_user, &of, i);
 	if (!r->e->approved)
 		q->targets[r->target]->approvals++;

@@ -38,17 +38,22 @@ static bool held_of(const struct held *h, const struct ref *r)
 	return h->user == r->user && h->target == r->target;
 }
 
-static void count(struct queue *q, const struct held *h, int by)
+static void count(struct queue *q, uint32_t i, int by)
 {
+	const struct held *h = held_at(q, i);
 	struct target *t = q->targets[h->target];
 
+	if (h->serial) {
+		serial_count(q, i, by);
+		return;
+	}
 	if (h->phase == QUEUE_WANTED)
 		t->wanted += (uint64_t)by;
 	if (h->phase == QUEUE_HELD)
 		t->counts.held += (uint64_t)by;
 }
 
-struct held *held_add(struct queue *q, const struct ref *r, struct slice op, struct slice what)
+uint32_t held_add(struct queue *q, const struct ref *r, struct slice op, struct slice what)
 {
 	const struct chain_of of = {held_link, held_hash, q};
 	uint32_t i = pool_take(&q->held);
@@ -58,8 +63,9 @@ struct held *held_add(struct queue *q, const struct ref *r, struct slice op, str
 	h->target = r->target;
 	h->op = slice_dup(op);
 	h->what = slice_dup(what);
+	h->serial = serial_is(op);
 	chain_add(&q->held_by_user, &of, i);
-	return h;
+	return i;
 }
 
 static void held_effect(struct queue *q, const struct held *h, enum queue_effect_kind kind)
@@ -77,11 +83,13 @@ static void held_effect(struct queue *q, const struct held *h, enum queue_effect
 	};
 }
 
-static void held_set(struct queue *q, struct held *h, enum queue_held_phase phase)
+void held_set(struct queue *q, uint32_t i, enum queue_held_phase phase)
 {
-	count(q, h, -1);
+	struct held *h = held_at(q, i);
+
+	count(q, i, -1);
 	h->phase = (uint8_t)phase;
-	count(q, h, 1);
+	count(q, i, 1);
 	held_effect(q, h, QUEUE_PUT_HELD);
 }
 
@@ -91,7 +99,7 @@ static void held_end(struct queue *q, uint32_t i)
 	struct held *h = held_at(q, i);
 
 	held_effect(q, h, QUEUE_DEL_HELD);
-	count(q, h, -1);
+	count(q, i, -1);
 	chain_remove(&q->held_by_user, &of, i);
 	free(h->op);
 	free(h->what);
@@ -102,22 +110,26 @@ static void want(struct queue *q, const struct ref *r, const struct wire_op *op)
 {
 	struct target *t = q->targets[r->target];
 	struct held *h;
+	uint32_t i;
 
-	for (uint32_t i = held_first(q, r); i != NONE; i = h->next) {
+	for (i = held_first(q, r); i != NONE; i = h->next) {
 		h = held_at(q, i);
 		if (held_of(h, r) && slice_is(op->op, h->op) && slice_is(op->what, h->what)) {
 			h->seen = true;
 			return;
 		}
 	}
-	if (t->wanted == 0)
-		t->wanted_since_ms = q->now_ms;
-	t->settled_ms = 0;
-	h = held_add(q, r, op->op, op->what);
+	if (!serial_is(op->op)) {
+		if (t->wanted == 0)
+			t->wanted_since_ms = q->now_ms;
+		t->settled_ms = 0;
+	}
+	i = held_add(q, r, op->op, op->what);
+	h = held_at(q, i);
 	h->phase = QUEUE_WANTED;
 	h->since_ms = q->now_ms;
 	h->seen = true;
-	count(q, h, 1);
+	count(q, i, 1);
 	held_effect(q, h, QUEUE_PUT_HELD);
 }
 
@@ -289,11 +301,12 @@ static bool too_many(const struct queue *q, const struct target *t, uint64_t lat
 	       (n * 100 > (uint64_t)t->conf.guard_percent * t->counts.in_scope || n > most);
 }
 
-static void grant(struct queue *q, struct held *h)
+void held_grant(struct queue *q, uint32_t i)
 {
+	const struct held *h = held_at(q, i);
 	struct ref r;
 
-	held_set(q, h, QUEUE_GRANTED);
+	held_set(q, i, QUEUE_GRANTED);
 	if (entry_find(q, h->target, h->user, &r))
 		entry_cause(q, &r, CAUSE_OTHER | CAUSE_LIVE);
 }
@@ -324,14 +337,14 @@ static void judge(struct queue *q, unsigned target)
 	bool hold = too_many(q, t, held_lately(q, target));
 
 	for (uint32_t i = 0; i < q->held.used; i++) {
-		struct held *h = held_at(q, i);
+		const struct held *h = held_at(q, i);
 
-		if (!h->op || h->target != target || h->phase != QUEUE_WANTED)
+		if (!h->op || h->serial || h->target != target || h->phase != QUEUE_WANTED)
 			continue;
 		if (hold)
-			held_set(q, h, QUEUE_HELD);
+			held_set(q, i, QUEUE_HELD);
 		else
-			grant(q, h);
+			held_grant(q, i);
 	}
 	if (!hold)
 		grant_count(q, target, n);
@@ -392,12 +405,16 @@ int64_t guard_next(const struct queue *q, unsigned target)
 
 /* ---- a person's word ---- */
 
-static bool judge_one(struct queue *q, struct held *h, bool approve)
+static bool judge_one(struct queue *q, uint32_t i, bool approve)
 {
+	const struct held *h = held_at(q, i);
+
+	if (h->serial)
+		return false; /* waits for its turn, not for a word */
 	if (approve && h->phase != QUEUE_GRANTED)
-		grant(q, h);
+		held_grant(q, i);
 	else if (!approve && h->phase != QUEUE_REJECTED)
-		held_set(q, h, QUEUE_REJECTED);
+		held_set(q, i, QUEUE_REJECTED);
 	return true;
 }
 
@@ -412,7 +429,7 @@ static bool judge_user(struct queue *q, const struct ref *r, const struct wire_o
 
 	for (uint32_t i = held_first(q, r); i != NONE; i = held_at(q, i)->next)
 		if (held_of(held_at(q, i), r) && is_op(held_at(q, i), op))
-			any = judge_one(q, held_at(q, i), approve);
+			any |= judge_one(q, i, approve);
 	return any;
 }
 
@@ -428,7 +445,7 @@ static bool judge_all(struct queue *q, unsigned target, bool approve)
 	}
 	for (uint32_t i = 0; i < q->held.used; i++)
 		if (held_at(q, i)->op && held_at(q, i)->target == target)
-			any = judge_one(q, held_at(q, i), approve);
+			any |= judge_one(q, i, approve);
 	return any;
 }
 
@@ -453,7 +470,7 @@ bool queue_held_walk(const struct queue *q, unsigned target, uint32_t *at,
 	while (*at < q->held.used) {
 		const struct held *h = held_at(q, (*at)++);
 
-		if (!h->op || h->target != target)
+		if (!h->op || h->serial || h->target != target)
 			continue;
 		*ret = (struct queue_held_row){.id = user_at(q, h->user)->id,
 					       .op = slice_of(h->op),

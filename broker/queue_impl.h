@@ -161,7 +161,8 @@ struct held {
 	uint32_t user;
 	uint16_t target;
 	uint8_t phase;
-	bool seen; /* a result being taken still wants it */
+	bool seen;   /* a result being taken still wants it */
+	bool serial; /* see queue_serial.c */
 	int64_t since_ms;
 	char *op, *what;
 };
@@ -257,6 +258,9 @@ struct target {
 	uint64_t wanted;
 	int64_t wanted_since_ms, settled_ms, settle_seen_ms;
 	bool settling, hold_all;
+	/* one at a time */
+	uint64_t serial_wanted;
+	uint32_t serial_holder; /* in q->held; NONE */
 	struct grant {
 		int64_t minute;
 		uint64_t n;
@@ -471,7 +475,9 @@ void guard_put(struct queue *q, unsigned target, const char *field, struct slice
 void guard_del(struct queue *q, unsigned target, const char *field);
 void guard_load(struct queue *q, unsigned target, struct slice field, struct slice text);
 void hold_load(struct queue *q, unsigned source, struct slice field, struct slice text);
-struct held *held_add(struct queue *q, const struct ref *r, struct slice op, struct slice what);
+uint32_t held_add(struct queue *q, const struct ref *r, struct slice op, struct slice what);
+void held_set(struct queue *q, uint32_t i, enum queue_held_phase phase);
+void held_grant(struct queue *q, uint32_t i);
 uint64_t guard_granted(const struct queue *q, const struct target *t); /* in the last hour */
 
 /* ---- queue_approve.c ---- */
@@ -484,6 +490,12 @@ void approval_over(struct queue *q, const struct ref *r);
 void approval_ring(struct queue *q, const struct ref *r); /* due: it may have its turn */
 bool approval_take(struct queue *q, unsigned target, struct ref *ret);
 void approval_give(struct queue *q, const struct ref *r, struct queue_task_head *head);
+/* ---- queue_serial.c ---- */
+
+bool serial_is(struct slice op);
+void serial_count(struct queue *q, uint32_t i, int by);
+void serial_load(struct queue *q, uint32_t i);
+void serial_tick(struct queue *q, unsigned target);
 
 /* ---- queue_worker.c, queue_dispatch.c, queue_time.c, queue_operator.c ---- */
 

@@ -133,12 +133,18 @@ void queue_load_held(struct queue *q, unsigned target, const struct queue_held_r
 	struct target *t = q->targets[target];
 	struct held *h;
 	struct ref r;
+	uint32_t i;
 
 	if (!load_find(q, target, &row->id, &r) || row->phase >= QUEUE_HELD_PHASES)
 		return;
-	h = held_add(q, &r, row->op, row->what);
+	i = held_add(q, &r, row->op, row->what);
+	h = pool_at(&q->held, i);
 	h->phase = row->phase;
 	h->since_ms = row->since_unix_ms;
+	if (h->serial) {
+		serial_load(q, i);
+		return;
+	}
 	t->wanted += h->phase == QUEUE_WANTED;
 	t->counts.held += h->phase == QUEUE_HELD;
 }

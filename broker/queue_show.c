@@ -153,17 +153,23 @@ static void check_guard(const struct queue *q)
 {
 	for (unsigned target = 0; target < q->targets_n; target++) {
 		const struct target *t = q->targets[target];
-		uint64_t wanted = 0, held = 0;
+		uint64_t wanted = 0, held = 0, serial = 0;
 
 		for (uint32_t i = 0; i < q->held.used; i++) {
 			const struct held *h = pool_at(&q->held, i);
 
 			if (!h->op || h->target != target)
 				continue;
+			if (h->serial) {
+				serial += h->phase == QUEUE_WANTED;
+				assert((h->phase == QUEUE_GRANTED) == (t->serial_holder == i));
+				continue;
+			}
 			wanted += h->phase == QUEUE_WANTED;
 			held += h->phase == QUEUE_HELD;
 		}
 		assert(wanted == t->wanted && held == t->counts.held);
+		assert(serial == t->serial_wanted);
 	}
 }
 

@@ -135,12 +135,13 @@ const struct conf_key conf_keys[] = {
 	{"sources.*.routes.*.exclude", CONF_LIST, "[]", NULL, "Ids that are never in scope."},
 
 	{"targets", CONF_SECTIONS, "", NULL, "The services, by name."},
-	{"targets.*.driver", CONF_WORD, NULL, "graph|scim|incidentiq",
-	 "graph: Microsoft 365 (Graph); scim: any SCIM 2.0 service; incidentiq: Incident IQ."},
+	{"targets.*.driver", CONF_WORD, NULL, "graph|scim|salesforce|incidentiq",
+	 "graph: Microsoft 365 (Graph); scim: any SCIM 2.0 service; salesforce: Salesforce (REST); "
+	 "incidentiq: Incident IQ."},
 	{"targets.*.url", CONF_URL, NULL, "https|http",
 	 "Base URL of the API; http:// only to this host."},
 	{"targets.*.login_url", CONF_URL, "", "https|http",
-	 "Where tokens come from; none: graph https://login.microsoftonline.com."},
+	 "Where tokens come from; none: graph https://login.microsoftonline.com, salesforce url."},
 	{"targets.*.tenant", CONF_TEXT, "", NULL, "Driver graph: the tenant's id."},
 	{"targets.*.auth", CONF_SECTION, NULL, NULL, "Who dirpipe is to the service."},
 	{"targets.*.auth.method", CONF_WORD, NULL, "client_secret|certificate|bearer|jwt|password",

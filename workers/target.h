@@ -252,7 +252,7 @@ struct target_driver {
 		      char **ret_next);
 };
 
-extern const struct target_driver target_graph, target_incidentiq, target_scim;
+extern const struct target_driver target_graph, target_incidentiq, target_salesforce, target_scim;
 const struct target_driver *target_driver_named(const char *name); /* NULL: none */
 
 #endif

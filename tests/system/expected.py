@@ -34,6 +34,12 @@ def mapping(driver, kind):
             f"{ENTERPRISE}.division": {"jq": UNIT_JQ},
             "emails": {"jq": '[.attrs.mail[] | {value: ., type: "work", primary: true}][:1]'},
         }
+    if driver == "salesforce":
+        return {
+            "Username": n["principal"], "LastName": "sn", "FirstName": "givenName", "Email": "mail", "Title": "title",
+            "Department": n["department"], "EmployeeNumber": n["number"], "MobilePhone": "mobile", "Phone": "telephoneNumber",
+            "Division": {"jq": UNIT_JQ}, "ProfileId": {"const": "Standard User"}, "TimeZoneSidKey": {"const": "Europe/Berlin"},
+        }
     return {
         "userPrincipalName": n["principal"], "mailNickname": n["login"], "displayName": n["display"], "givenName": "givenName",
         "surname": "sn", "jobTitle": "title", "department": n["department"], "mobilePhone": "mobile",
@@ -96,7 +102,26 @@ def graph_actual(account):
     return {**{name: account.get(name) for name in wanted}, "businessPhones": account.get("businessPhones") or []}
 
 
+def salesforce_document(entry, kind):
+    n = NAMES[kind]
+    return {
+        "Username": first(entry, n["principal"]), "DirectoryId__c": entry["id"], "LastName": first(entry, "sn"),
+        "FirstName": first(entry, "givenName"), "Email": first(entry, "mail"), "Title": first(entry, "title"),
+        "Department": first(entry, n["department"]), "EmployeeNumber": first(entry, n["number"]), "MobilePhone": first(entry, "mobile"),
+        "Phone": first(entry, "telephoneNumber"), "Division": unit(entry), "Profile": "Standard User", "TimeZoneSidKey": "Europe/Berlin",
+        "LanguageLocaleKey": "en_US", "IsActive": entry["enabled"],
+    }
+
+
+def salesforce_actual(account):
+    """The address that was asked for counts: it shows when its owner has confirmed it."""
+    wanted = ["Username", "DirectoryId__c", "LastName", "FirstName", "Title", "Department", "EmployeeNumber", "MobilePhone", "Phone",
+              "Division", "Profile", "TimeZoneSidKey", "LanguageLocaleKey", "IsActive"]
+    return {**{name: account.get(name) for name in wanted}, "Email": account["PendingEmail"] or account["Email"]}
+
+
 DRIVERS = {
+    "salesforce": {"document": salesforce_document, "actual": salesforce_actual, "key": "DirectoryId__c", "enabled": "IsActive"},
     "scim": {"document": scim_document, "actual": scim_actual, "key": "externalId", "enabled": "active"},
     "graph": {"document": graph_document, "actual": graph_actual, "key": "onPremisesImmutableId", "enabled": "accountEnabled"},
 }

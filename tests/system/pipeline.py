@@ -71,13 +71,17 @@ def merge(base, more):
 
 def target_section(service, kind, **more):
     """The configuration of a target for a simulator of sims.py and a kind of directory of expected.NAMES."""
-    driver = "graph" if hasattr(service, "tenant") else "scim"
+    driver = service.driver
     section = {"driver": driver, "url": service.url, "tls": {"ca_file": service.ca_file}, "mapping": expected.mapping(driver, kind)}
     if driver == "graph":
         section |= {"login_url": service.login_url, "tenant": service.tenant,
                     "auth": {"method": "client_secret", "client_id": service.client_id,
                              "client_secret": Secret(service.client_secret_file)},
                     "join": [{"remote": "onPremisesImmutableId", "local": "immutable_id"}]}
+    elif driver == "salesforce":
+        section |= {"auth": {"method": "client_secret", "client_id": service.client_id,
+                             "client_secret": Secret(service.client_secret_file), "api_hosts": [service.instance]},
+                    "options": {"external_id": "DirectoryId__c"}, "join": [{"remote": "DirectoryId__c", "local": "id"}]}
     else:
         section |= {"auth": {"method": "bearer", "token": Secret(service.token_file)},
                     "join": [{"remote": "externalId", "local": "id"}]}

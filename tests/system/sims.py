@@ -287,6 +287,7 @@ class ScimSim(ScimCalls, Simulator):
     """The strict SCIM simulator: bearer token in token_file, or client credentials at token_url."""
 
     program = "dirpipe-sim-scim"
+    driver = "scim"
 
     def __init__(self, directory, **options):
         super().__init__(directory, **options)
@@ -355,6 +356,8 @@ def npm_install(name):
 class Scimmy(ScimCalls, Service):
     """The third-party SCIM server (scimmy-routers from npm): no ledger, no faults, but not ours."""
 
+    driver = "scim"
+
     def __init__(self, directory, authority=None, port=0):
         super().__init__(directory, authority)
         self._wanted = port
@@ -382,6 +385,7 @@ class GraphSim(Simulator):
     """The strict Microsoft Graph simulator with its login service on the same port."""
 
     program = "dirpipe-sim-graph"
+    driver = "graph"
 
     def __init__(self, directory, tenant=None, client_id=None, **options):
         super().__init__(directory, **options)
@@ -445,3 +449,62 @@ class GraphSim(Simulator):
         if answer.status not in (200, 424):
             raise ValueError(answer.body)
         return {response["id"]: response for response in answer.body["responses"]}
+
+
+class SalesforceSim(Simulator):
+    """The strict Salesforce simulator: logins at 127.0.0.1, the API at localhost alone, as the token's answer says."""
+
+    program = "dirpipe-sim-salesforce"
+    driver = "salesforce"
+    version = "/services/data/v62.0"
+
+    def __init__(self, directory, **options):
+        super().__init__(directory, **options)
+        self.client_id = "3MVG9." + secrets.token_urlsafe(12)
+        self.client_secret = secrets.token_hex(32)
+        self.client_secret_file = self._secret_file("client-secret", self.client_secret)
+        self.client_cert, self.client_key = self.authority.issue("client", rsa=True)
+        self.username, self.password, self.security_token = "sync@acme.example", "pass&word", "T0ken" + secrets.token_hex(8)
+        self.password_file = self._secret_file("password", self.password)
+        self.security_token_file = self._secret_file("security-token", self.security_token)
+        self._both = self._secret_file("password-and-token", self.password + self.security_token)
+        self._token = None
+
+    @property
+    def url(self):
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def instance(self):
+        return f"localhost:{self.port}"
+
+    def _options(self):
+        return ["--client-id", self.client_id, "--client-secret-file", self.client_secret_file, "--client-cert", self.client_cert,
+                "--password-file", self._both]
+
+    def login(self, headers=None, **form):
+        """One request to the token endpoint: client credentials, or what form says."""
+        form = form or {"grant_type": "client_credentials", "client_id": self.client_id, "client_secret": self.client_secret}
+        return self.http("POST", "/services/oauth2/token", urllib.parse.urlencode(form),
+                         {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})})
+
+    def call(self, method, path, body=None, headers=None, token=None):
+        """One request of the API, below its version; the token is fetched when it is needed."""
+        if token is None:
+            self._token = self._token or self.login().body["access_token"]
+            token = self._token
+        sent = {"Authorization": f"Bearer {token}", "Host": self.instance}
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        sent.update(headers or {})
+        answer = self.http(method, self.version + path, body, sent)
+        if answer.status == 401:
+            self._token = None
+        return answer
+
+    def query(self, soql, **headers):
+        return self.call("GET", "/query?q=" + urllib.parse.quote(soql, safe=""), headers=headers)
+
+    def id_of(self, the_object, name):
+        """The id of a profile, role, … by its name."""
+        return self.query(f"SELECT Id FROM {the_object} WHERE Name = '{name}'").body["records"][0]["Id"]

@@ -26,11 +26,11 @@ from pipeline import Pipeline, merge, target_section
 from programs import Programs, control
 from proxy import Proxy
 from servers import Slapd
-from sims import GraphSim, ScimSim, build_dir
+from sims import GraphSim, SalesforceSim, ScimSim, build_dir
 
 KIND = "openldap"
 VERSION = re.compile(r'"v(\d+)"')
-KEYS = {"scim": "externalId", "graph": "onPremisesImmutableId"}
+SERVICES = {"app": ScimSim, "m365": GraphSim, "crm": SalesforceSim}
 WIDE = {"guard": {"count": 1000000, "most": 1000000, "settle": "200ms"}}  # whoever leaves here leaves on purpose
 QUICK = {"settle": "1s", "retry": {"first": "50ms", "cap": "500ms"}, "http": {"connect_timeout": "2s"}}
 KINDS = ["update"] * 6 + ["create", "rename", "move", "group", "group", "disable", "enable", "delete"]
@@ -41,7 +41,7 @@ def hooks_build():
 
 
 def driver_of(target):
-    return "graph" if hasattr(target, "tenant") else "scim"
+    return target.driver
 
 
 def key_of(target, entry):
@@ -50,7 +50,7 @@ def key_of(target, entry):
 
 def disables(write):
     body = json.dumps(write.get("body") or {}).lower()
-    return '"accountenabled": false' in body or '"active": false' in body or \
+    return '"accountenabled": false' in body or '"isactive": false' in body or '"isfrozen": true' in body or '"active": false' in body or \
         ('"path": "active"' in body and re.search(r'"value": "?false', body) is not None)
 
 
@@ -66,8 +66,7 @@ class World:
         self.folder = pathlib.Path(folder)
         self.random = random.Random(seed)
         self.directory = Slapd(self.folder / "slapd", users=users, seed=seed, options=slapd)
-        self.services = {"app": ScimSim(self.folder / "scim"), "m365": GraphSim(self.folder / "graph")}
-        self.services = {name: self.services[name] for name in targets}
+        self.services = {name: SERVICES[name](self.folder / SERVICES[name].driver) for name in targets}
         self.proxy = Proxy(self.directory.port) if proxy else None
         self.section_more = sections or {}
         self.source_more, self.target_more, self.program_class, self.more = source or {}, target or {}, program, more
@@ -202,7 +201,7 @@ class World:
     def reaches(self, the_id, target="app", deadline_s=60):
         """One more version of a person, and the wait until the service has it."""
         title = self.bump(the_id)
-        service, key = self.services[target], {"scim": the_id, "graph": self.ever[the_id]}[driver_of(self.services[target])]
+        service, key = self.services[target], self.ever[the_id] if driver_of(self.services[target]) == "graph" else the_id
         self.program.wait(lambda: any(f'"{title}"' in json.dumps(w.get("body")) for w in service.ledger(self.seq[target], key)),
                           f"{title} of {the_id} at {target}", deadline_s)
 

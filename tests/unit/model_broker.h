@@ -116,6 +116,20 @@ static inline void model_end(struct model *m, struct sheet *s)
 	m->sheets_n++;
 }
 
+static inline bool model_permit(const struct queue_task_head *head, const char *name, bool approved,
+				const struct mirror_held *held)
+{
+	struct wire_list list = head->permits;
+	struct wire_op op;
+	bool found = false;
+
+	while (wire_next_op(&list, &op))
+		found |= slice_is(op.op, name);
+	CHECK(!found || approved || (held->present && held->phase == QUEUE_GRANTED),
+	      "a permit that was not granted", n_of(&head->id), 0);
+	return found;
+}
+
 /* The parts of a task are as the store has them when the page is written. */
 static inline void model_task(struct model *m, const struct queue_effect *f, const struct sheet *s)
 {
@@ -135,9 +149,13 @@ static inline void model_task(struct model *m, const struct queue_effect *f, con
 	CHECK(head->gone == m->store.users[u].gone, "a task that does not say gone", u, t);
 	bool row = s->rows[u][t].version == head->version;
 
-	CHECK(head->permits.count == 0 || row ||
-		      (m->store.held[u][t].present && m->store.held[u][t].phase == QUEUE_GRANTED),
-	      "a permit that was not granted", u, t);
+	bool serial = model_permit(head, WIRE_SERIAL, false, &m->store.serial[u][t]);
+	bool permit = model_permit(head, "disable", row, &m->store.held[u][t]);
+
+	for (unsigned i = 0; serial && i < USERS; i++)
+		CHECK(i == u || !m->store.serial[i][t].present ||
+			      m->store.serial[i][t].phase != QUEUE_GRANTED,
+		      "granted to two at once", i, t);
 	CHECK(!head->noted || (c->link_state == LINK_CREATING && c->rid[0] == '\0' &&
 			       c->row.link_revision == 1),
 	      "told that a creation is noted, and it is not, or is not the first", u, t);
@@ -161,7 +179,8 @@ static inline void model_task(struct model *m, const struct queue_effect *f, con
 				  .in = head->in,
 				  .gone = head->gone,
 				  .verify = head->verify || fp_is_none(&c->applied),
-				  .permit = head->permits.count > 0,
+				  .permit = permit,
+				  .serial = serial,
 				  .expects = !fp_is_none(&head->expect),
 				  .manager = manager_rid(&m->store, u, t),
 				  .applied = c->applied,
@@ -262,7 +281,8 @@ static void model_commit(struct model *m)
 
 		if (f->kind == QUEUE_DISPATCH)
 			model_task(m, f, s);
-		if (f->kind == QUEUE_PUT_HELD && f->held.phase == QUEUE_WANTED) {
+		if (f->kind == QUEUE_PUT_HELD && f->held.phase == QUEUE_WANTED &&
+		    slice_is(f->held.op, "disable")) {
 			m->wanted_ms[f->target] = s->page.now_ms;
 			was[f->target][n_of(&f->user)] = true;
 		}
@@ -420,11 +440,13 @@ static inline void model_result(struct model *m, struct sheet *s, const struct f
 
 	if (a->wants)
 		wire_add_op(&wants, &(struct wire_op){SLICE("disable"), SLICE("")});
+	if (a->serial)
+		wire_add_op(&wants, &(struct wire_op){SLICE(WIRE_SERIAL), SLICE("")});
 	if (a->owed)
 		wire_add_id(&owed, &(struct wire_id){id_n(manager_of(f->job.user))});
 	if (a->look_again)
 		r.look_again_unix_ms = s->page.now_unix_ms + 100000;
-	r.wants = wire_list_of(&wants, a->wants);
+	r.wants = wire_list_of(&wants, (uint32_t)a->wants + a->serial);
 	r.owed = wire_list_of(&owed, a->owed);
 	if (a->changed)
 		r.reason = SLICE(WIRE_CHANGED);

@@ -79,6 +79,12 @@ struct cell {				     /* a user at a target */
 	struct text stuck;
 };
 
+struct mirror_held {
+	bool present;
+	uint8_t phase;
+	int64_t since;
+};
+
 struct mirror {
 	uint64_t page;
 	struct {
@@ -88,11 +94,9 @@ struct mirror {
 		struct image image;
 	} users[USERS];
 	struct cell cells[USERS][TARGETS];
-	struct {
-		bool present;
-		uint8_t phase;
-		int64_t since;
-	} held[USERS][TARGETS];		   /* the model's only operation: disable */
+	struct mirror_held held[USERS]
+			       [TARGETS],  /* disable: the model's only destructive operation */
+		serial[USERS][TARGETS];	   /* what one user at a time may have done */
 	bool waits[TARGETS][USERS][USERS]; /* of, user */
 	uint8_t rid_owner[TARGETS][RIDS];  /* user + 1 */
 	struct {
@@ -207,6 +211,13 @@ static inline void mirror_rid_free(struct mirror *m, const struct queue_effect *
 }
 
 /* One case per kind of effect. NOLINTNEXTLINE(readability-function-size) */
+static inline struct mirror_held *held_of(struct mirror *m, const struct queue_effect *f)
+{
+	unsigned u = n_of(&f->user), t = f->target;
+
+	return slice_is(f->held.op, "serial") ? &m->serial[u][t] : &m->held[u][t];
+}
+
 static inline void mirror_effect(struct mirror *m, const struct queue_effect *f)
 {
 	unsigned u = n_of(&f->user), t = f->target < TARGETS ? f->target : 0;
@@ -249,12 +260,12 @@ static inline void mirror_effect(struct mirror *m, const struct queue_effect *f)
 		c->stuck.n = 0;
 		break;
 	case QUEUE_PUT_HELD:
-		m->held[u][t].present = true;
-		m->held[u][t].phase = f->held.phase;
-		m->held[u][t].since = f->held.since_unix_ms;
+		held_of(m, f)->present = true;
+		held_of(m, f)->phase = f->held.phase;
+		held_of(m, f)->since = f->held.since_unix_ms;
 		break;
 	case QUEUE_DEL_HELD:
-		m->held[u][t].present = false;
+		held_of(m, f)->present = false;
 		break;
 	case QUEUE_PUT_WAITER:
 	case QUEUE_DEL_WAITER:
@@ -371,6 +382,12 @@ static inline void mirror_load_cell(const struct mirror *m, struct queue *q, uns
 							 .op = SLICE("disable"),
 							 .phase = m->held[u][t].phase,
 							 .since_unix_ms = m->held[u][t].since});
+	if (m->serial[u][t].present)
+		queue_load_held(q, t,
+				&(struct queue_held_row){.id = id,
+							 .op = SLICE("serial"),
+							 .phase = m->serial[u][t].phase,
+							 .since_unix_ms = m->serial[u][t].since});
 }
 
 static inline void mirror_load_target(const struct mirror *m, struct queue *q, unsigned t)

@@ -22,9 +22,9 @@ struct job { /* what a TASK carries */
 	struct queue_lease lease;
 	unsigned user, target;
 	struct image image;
-	bool in, gone, verify, permit;
-	bool expects;	 /* an approved plan: that or nothing */
-	uint8_t manager; /* its rid's number + 1; 0: not known */
+	bool in, gone, verify, permit, serial; /* serial: may write the role */
+	bool expects;			       /* an approved plan: that or nothing */
+	uint8_t manager;		       /* its rid's number + 1; 0: not known */
 	struct fp applied;
 	char rid[8];
 	uint8_t link_state;
@@ -35,7 +35,7 @@ struct answer { /* what a RESULT says */
 	struct fp applied;
 	char rid[8];
 	uint8_t link_state;
-	bool unknown, wants, owed, look_again, changed;
+	bool unknown, wants, serial, owed, look_again, changed;
 	int64_t after_ms;
 	char waits[48], ops[24];
 };
@@ -69,8 +69,8 @@ struct model_worker {
 
 struct account {
 	bool exists, enabled;
-	uint8_t content, manager, rid; /* manager: as in struct job */
-	uint32_t version, high;	       /* high: newest that was written in time */
+	uint8_t content, role, manager, rid; /* manager: as in struct job */
+	uint32_t version, high;		     /* high: newest that was written in time */
 };
 
 struct late {
@@ -182,11 +182,31 @@ static inline uint8_t rid_given(const struct world *w, unsigned user, unsigned t
 	return a->exists ? a->rid : (uint8_t)(user + USERS * (w->lives[user][target] % LIVES));
 }
 
+/* What the target bears for one user at a time. */
+static inline uint8_t role_of(const struct image *i)
+{
+	return i->content % 3;
+}
+
+static inline void check_only(const struct world *w, unsigned worker, const struct hand *hand)
+{
+	for (unsigned i = 0; i < WORKERS * HANDS; i++) {
+		const struct hand *h = &w->workers[i / HANDS].hands[i % HANDS];
+
+		CHECK(h == hand || !h->used || h->phase != P_WRITING || !h->job.serial ||
+			      h->job.target != hand->job.target || !in_time(w, i / HANDS, h) ||
+			      !in_time(w, worker, hand),
+		      "two at once at what is for one at a time", h->job.user, h->job.target);
+	}
+}
+
 static inline struct account wished(const struct world *w, const struct job *j)
 {
 	return (struct account){.exists = true,
 				.enabled = j->in && !j->gone,
 				.rid = rid_given(w, j->user, j->target),
+				.role = j->serial ? role_of(&j->image)
+						  : w->accounts[j->user][j->target].role,
 				.manager = j->manager,
 				.content = j->image.content,
 				.version = j->image.version};
@@ -302,6 +322,8 @@ static inline void write_now(struct world *w, unsigned worker, struct hand *h)
 
 	if (intime)
 		check_alone(w, worker, h);
+	if (intime && j->serial)
+		check_only(w, worker, h);
 	h->phase = P_RESULT;
 	if (!to.enabled && !j->permit && w->accounts[j->user][j->target].enabled) {
 		h->answer.wants = true; /* enabled since it was read: by a late write */
@@ -313,6 +335,7 @@ static inline void write_now(struct world *w, unsigned worker, struct hand *h)
 	commit(w, j->user, j->target, &to, !intime);
 	h->answer.verdict = VERDICT_DONE;
 	h->answer.applied = desired(&j->image, j->target, j->manager);
+	h->answer.serial = to.enabled && to.role != role_of(&j->image);
 	h->answer.link_state = to.enabled ? LINK_ACTIVE : j->target ? LINK_DELETED : LINK_DISABLED;
 	h->answer.rid[0] = 'R';
 	h->answer.rid[1] =
@@ -337,6 +360,11 @@ static inline void plan(struct world *w, struct hand *h)
 	h->answer.verdict = VERDICT_DONE;
 	h->answer.link_state = j->link_state == LINK_CREATING ? LINK_NONE : j->link_state;
 	memcpy(h->answer.rid, j->rid, sizeof(j->rid));
+	if (to.enabled && same && !j->serial && a->role != role_of(&j->image)) {
+		h->answer.serial = true; /* all but that stands there */
+		h->answer.owed = !j->manager;
+		return;
+	}
 	if (!j->verify && fp_equal(&fp, &j->applied)) {
 		h->answer.applied = fp; /* no request at all */
 		h->answer.owed = !j->manager && to.enabled;

@@ -318,6 +318,8 @@ static void check_account(const struct model *m, unsigned u, unsigned t)
 	}
 	CHECK(a->exists && a->enabled, "in scope, and not there", u, t);
 	CHECK(a->content == i->content, "not the newest version", u, t);
+	CHECK(a->role == role_of(i), "its turn never came", u, t);
+	CHECK(!m->store.serial[u][t].present, "waits for a turn that it had", u, t);
 	CHECK(!held, "held, although nobody wants it any more", u, t);
 	CHECK(a->manager == manager_rid(&m->store, u, t),
 	      "refers to what is there no more, or is owed a reference", u, t);
