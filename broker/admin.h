@@ -31,6 +31,7 @@
  *        "collector":true, "driver":"syncrepl", "silent_ms":12, "session":3, "server":"ldap://…", "lag_ms":0 (or null:
  *        not known), "error":"last error, or empty", "read":0, "published":0, "unchanged":0, "total":0,
  *        "users":1000, "foreign":0 (ids refused since this broker became active: another source owns them), "distrusted":false,
+ *        "caught_up":true (all that the directory said until now is committed),
  *        "clock_off_ms":0 (or null),
  *        "holds":[{"kind":"group"|"source","name":"staff","was":100,"now":3,"since":TIME}]}],
  *    "targets":[{"name":"m365",
@@ -91,6 +92,10 @@
  *   a person's word that the shrunken group (or source) is right as it is.
  *
  * resync {"target","user"?:USER} -> {"changed":1}       due as VERIFY: the target is read; without user: everybody
+ * sync_users {"target","users":[USER,…]} -> {"changed":1}       the same for these, at most 1000
+ * sync_state {"target","users"?:[USER,…]} -> {"clean":0,"due":0,"in_flight":0,"retry":0,"parked":0,"dead":0,"held":0,"paused":false}
+ *   how many of these (or of all) stand where; held: of them, who has something held
+ * read_all {"source"} -> {"changed":1}                  its collector reads the whole directory again
  * pause {"target","why"?} -> {"changed":1}              no TASK until resume; what is in flight ends
  * resume {"target"} -> {"changed":1}                    also ends a pause that the target itself caused
  *

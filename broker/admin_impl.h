@@ -49,6 +49,11 @@ void plan_guard(struct request *r);
 void plan_claims(struct request *r);
 void plan_find(struct request *r);
 
+/* verbs_sync.c */
+void sync_users(struct request *r);
+void sync_state(struct request *r);
+void sync_read_all(struct request *r);
+
 /* verbs_apply.c */
 void apply_rows(struct request *r);
 void apply_state(struct request *r);

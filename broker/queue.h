@@ -288,6 +288,8 @@ void queue_hold(struct queue *q, struct queue_page *page, unsigned source,
 /* The operator's word for a hold: CONFIRM goes to the collector. -ENOENT. */
 int queue_confirm(struct queue *q, struct queue_page *page, unsigned source, uint8_t kind,
 		  struct slice name) MUST_CHECK;
+/* Asks the collector to read the whole directory again. -ENOENT: none is connected. */
+int queue_read_all(struct queue *q, struct queue_page *page, unsigned source) MUST_CHECK;
 void queue_collector_gone(struct queue *q, unsigned source, uint64_t peer);
 
 /* Worker. 0; -EBUSY: that nonce is known from another peer. A worker that asks again (READY) keeps
@@ -417,6 +419,7 @@ struct slice queue_pause_why(const struct queue *q, unsigned target);
 uint64_t queue_users(const struct queue *q, unsigned source);
 uint64_t queue_foreign(const struct queue *q, unsigned source); /* ids refused: another source's */
 bool queue_source_distrusted(const struct queue *q, unsigned source);
+bool queue_source_caught_up(const struct queue *q, unsigned source);
 /* Walks the users of a source, for WELCOME: start with *cursor = 0; false at the end. */
 bool queue_walk(const struct queue *q, unsigned source, uint64_t *cursor, struct id *ret_id);
 /* Walks what is wanted, granted, held or rejected at a target: start with *at = 0; false at the end. ret's slices are the

@@ -345,6 +345,19 @@ static void confirm(struct queue *q, const struct source *s, const struct hold *
 	a->text = page_copy(q, slice_of(h->name));
 }
 
+int queue_read_all(struct queue *q, struct queue_page *page, unsigned source)
+{
+	const struct source *s = &q->sources[source];
+	struct queue_answer *a;
+
+	assert(q->page == page);
+	if (!s->connected)
+		return -ENOENT;
+	a = page_answer(q, s->peer, WIRE_VERB_confirm);
+	a->kind = WIRE_CONFIRM_READ_ALL;
+	return 0;
+}
+
 void queue_hold(struct queue *q, struct queue_page *page, unsigned source,
 		const struct wire_hold *w)
 {

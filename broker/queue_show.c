@@ -69,6 +69,11 @@ bool queue_source_distrusted(const struct queue *q, unsigned source)
 	return q->sources[source].distrusted;
 }
 
+bool queue_source_caught_up(const struct queue *q, unsigned source)
+{
+	return q->sources[source].connected && q->sources[source].caught_up;
+}
+
 bool queue_walk(const struct queue *q, unsigned source, uint64_t *cursor, struct id *ret_id)
 {
 	for (; *cursor < q->users.used; ++*cursor) {

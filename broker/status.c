@@ -205,6 +205,7 @@ static cJSON *source_status(struct session *s, unsigned i)
 	number(to, "users", q ? (double)queue_users(q, i) : 0);
 	number(to, "foreign", q ? (double)queue_foreign(q, i) : 0);
 	cJSON_AddBoolToObject(to, "distrusted", q && queue_source_distrusted(q, i));
+	cJSON_AddBoolToObject(to, "caught_up", q && queue_source_caught_up(q, i));
 	maybe(to, "clock_off_ms", v->clock_off_ms);
 	add_holds(v, to);
 	return to;

@@ -34,19 +34,6 @@ static void show_changed(const cJSON *result)
 	printf("%lld changed\n", (long long)json_int(result, "changed", 0));
 }
 
-int cli_sync(const struct cli *cli, int argc, char **argv)
-{
-	cJSON *request;
-
-	if ((argc != 2 && argc != 4) || strcmp(argv[0], "run") != 0 ||
-	    (argc == 4 && strcmp(argv[2], "--user") != 0))
-		return cli_usage("sync run TARGET [--user ID]");
-	request = fields("target", argv[1]);
-	if (argc == 4)
-		cJSON_AddStringToObject(request, "user", argv[3]);
-	return ask(cli, "resync", request, show_changed);
-}
-
 int cli_pause(const struct cli *cli, int argc, char **argv)
 {
 	cJSON *request;

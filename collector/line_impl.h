@@ -88,6 +88,7 @@ struct line {
 	struct source_cursor start_cursor; /* of the WELCOME */
 	struct buf start_cookie, start_server;
 	bool start_full;
+	bool read_all; /* a person asked for it: the next session reads everything */
 
 	struct waiting *waiting;
 	uint32_t building; /* object whose image is being made */

@@ -222,7 +222,8 @@ static void start_from(struct line *l, const struct wire_welcome *w)
 
 	l->distrust = w->distrust != 0;
 	l->reconfigured = l->start_cookie.n > 0 && !same;
-	l->start_full = l->start_cookie.n == 0 || !same;
+	l->start_full = l->start_cookie.n == 0 || !same || l->read_all;
+	l->read_all = false;
 	log_msg(LOG_INFO_, "DP-1102", "session %llu: %s%s", (unsigned long long)w->session,
 		l->start_full ? "reading the whole directory" : "resuming from the cursor",
 		l->start_cookie.n > 0 && !same ? " (the configuration changed)" : "");
@@ -265,12 +266,17 @@ void line_lost(void *arg, const char *why)
 void line_confirm(void *arg, uint8_t kind, struct slice name)
 {
 	struct line *l = arg;
-	struct log_line line =
-		log_begin(LOG_INFO_, "DP-1114", "a person confirmed what the guard holds");
+	struct log_line line;
 
+	if (kind == WIRE_CONFIRM_READ_ALL) {
+		l->read_all = true;
+		publish_restart(l->publish, "a person asked to read everything again");
+		return;
+	}
+	line = log_begin(LOG_INFO_, "DP-1114", "a person confirmed what the guard holds");
 	log_slice(&line, "name", name);
 	log_end(&line);
-	if (kind == 1)
+	if (kind == WIRE_CONFIRM_SOURCE)
 		line_sweep_confirm(l);
 	else
 		groups_confirm(l->groups, name);

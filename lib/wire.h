@@ -140,6 +140,9 @@ struct wire_epoch {
 	F(bytes, server)                                                                           \
 	F(list, users, known)
 
+/* CONFIRM, a person's word: kind 0 and 1: of a HOLD, by its name; 2: read the whole directory again. */
+enum { WIRE_CONFIRM_GROUP, WIRE_CONFIRM_SOURCE, WIRE_CONFIRM_READ_ALL };
+
 #define WIRE_COMMITTED(F) F(u64, session) F(u64, batch)
 #define WIRE_CONFIRM(F)	  F(u8, kind) F(text, name)
 #define WIRE_FENCED(F)	  F(u64, session) F(text, reason)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import time
 
 import pytest
 
@@ -170,4 +171,62 @@ class TestApply:
         done = w.program.cli("apply", file, check=False)
         assert done.returncode == 1 and "another configuration" in done.stderr
         paused(w, False)
+        w.settle()
+
+
+def account(w, target, user):
+    key = user if target == "app" else w.ever[user]
+    return next(a for a in w.services[target].dump() if a.get("externalId" if target == "app" else "onPremisesImmutableId") == key)
+
+
+class TestSync:
+    def test_one_person_by_any_value_in_under_two_seconds(self, w):
+        """Somebody edits accounts at the services; one person is named by the login name, another by the id."""
+        people = [p for p in sorted(w.people) if w.people[p]["enabled"]][:2]
+        uid = w.people[people[0]]["dn"].split(",")[0].split("=")[1]
+        for user in people:
+            edit(w, "app", user, "displayName", "Drift")
+        for user, name in ((people[0], uid.upper()), (people[1], people[1])):
+            started = time.monotonic()
+            done = w.program.cli("sync", "run", "--user", name, "--wait", "--json")
+            assert time.monotonic() - started < 2
+            assert done["changed"] >= 1 and done["waiting"] == done["dead"] == done["parked"] == 0
+            assert account(w, "app", user)["displayName"] != "Drift"
+        nobody = w.program.cli("sync", "run", "--user", "no such value", check=False)
+        assert nobody.returncode == 1 and "no such value" in nobody.stderr
+
+    def test_a_group(self, w):
+        """Who is in the watched group is read again, at the one target that was named; nobody else is."""
+        members = w.in_scope()["m365"]
+        outside = next(p for p in sorted(w.people) if p not in {m["id"] for m in members} and w.people[p]["enabled"])
+        for user in (members[0]["id"], outside):
+            edit(w, "app", user, "displayName", "Drift")
+        done = w.program.cli("sync", "run", "app", "--group", "staff", "--wait", "--json")
+        assert done["changed"] == len(members)
+        assert account(w, "app", members[0]["id"])["displayName"] != "Drift"
+        assert account(w, "app", outside)["displayName"] == "Drift"
+        w.program.cli("sync", "run", "app", "--wait")
+        w.settle()
+
+    def test_the_whole_directory_again(self, w):
+        session = w.program.status()["sources"][0]["session"]
+        done = w.program.cli("sync", "run", "--full", "--wait", "--json")
+        source = w.program.status()["sources"][0]
+        assert source["session"] > session and source["caught_up"] and done["waiting"] == 0
+        assert any("reading the whole directory" in line.get("msg", "") for line in w.program.log()[-200:])
+        w.settle()
+
+    def test_exit_codes_say_what_is_left(self, w):
+        user = w.pick()
+        edit(w, "app", user, "title", "Drift")
+        w.program.cli("pause", "app")
+        done = w.program.cli("sync", "run", "app", "--user", user, "--wait", check=False)
+        assert done.returncode == 75 and "paused" in done.stderr
+        w.program.cli("resume", "app")
+        w.services["app"].faults([{"match": {"method": "PATCH", "key": user}, "times": -1,
+                                   "do": {"status": 400, "body": {"status": "400", "detail": "no"}}}])
+        done = w.program.cli("sync", "run", "app", "--user", user, "--wait", check=False)
+        w.services["app"].faults([])
+        assert done.returncode == 1 and "1 dead" in done.stdout, done.stdout + done.stderr
+        w.program.cli("dead", "retry", "app", "--all")
         w.settle()

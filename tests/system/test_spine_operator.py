@@ -212,7 +212,7 @@ def test_sync_run_mends_what_somebody_changed_at_the_service(s):
 
 
 def test_verbs_say_what_is_wrong(s):
-    for words, code in [(("pause",), 64), (("resume", "nobody"), 1), (("sync", "run"), 64), (("log", "x"), 64), (("parked",), 64),
+    for words, code in [(("pause",), 64), (("resume", "nobody"), 1), (("sync",), 64), (("log", "x"), 64), (("parked",), 64),
                         (("held", "confirm", "corp", "group", "nobody"), 1), (("held", "confirm"), 64), (("user", "show", "x"), 64), (("user", "show", "00000000-0000-0000-0000-00000000ffff"), 1), (("user",), 64),
                         (("queue", "nobody"), 1), (("dead", "retry", "nobody", "--all"), 1), (("dead",), 64), (("status", "x"), 64), (("fly",), 64)]:
         done = s.pipeline.cli(*words, check=False)
