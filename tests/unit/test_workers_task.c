@@ -164,6 +164,7 @@ static void one_user_twice_shares_no_request(void **state)
 	tasks[0].applied = (struct fp){{0}};
 	tasks[1] = tasks[0]; /* the lease before it ended while the broker was away */
 	tasks[1].lease_index++;
+	broker.results = 0;
 	send_tasks(tasks, 2, NOW);
 	wait_results(2, 5000);
 	assert_null(strstr(trace.p, "x2"));
