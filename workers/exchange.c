@@ -438,6 +438,15 @@ static struct parcel *gather(struct exchange *x, struct exchange_job **list)
 	return p;
 }
 
+static bool waits_its_turn(const struct exchange *x, unsigned lane)
+{
+	for (const struct parcel *p = x->parcels.flying; p; p = p->next) {
+		if (!p->raw && lane & TARGET_LANE_SERIAL && (p->lane | 1) == (lane | 1))
+			return true;
+	}
+	return false;
+}
+
 static void ship_all(struct exchange *x, const char *bearer)
 {
 	struct exchange_job *list = queue_take_all(x), **at = &list;
@@ -454,17 +463,18 @@ static void ship_all(struct exchange *x, const char *bearer)
 	while (list) {
 		struct parcel *p = gather(x, &list);
 		int64_t age = now - p->jobs[0]->queued_ms;
+		bool turn = !waits_its_turn(x, p->lane);
 
-		if (p->shared && p->n < p->jobs[0]->most && age < LINGER_MS &&
-		    (x->expected > 0 || lane_busy(x, p->lane))) {
-			for (size_t i = 0; i < p->n; i++)
-				put_back(x, p->jobs[i]);
-			parcel_land(&x->parcels, p);
-			if (wait < 0 || LINGER_MS - age < wait)
-				wait = LINGER_MS - age;
+		if (turn && !(p->shared && p->n < p->jobs[0]->most && age < LINGER_MS &&
+			      (x->expected > 0 || lane_busy(x, p->lane)))) {
+			parcel_ship(p, bearer);
 			continue;
 		}
-		parcel_ship(p, bearer);
+		for (size_t i = 0; i < p->n; i++)
+			put_back(x, p->jobs[i]);
+		parcel_land(&x->parcels, p);
+		if (turn && (wait < 0 || LINGER_MS - age < wait))
+			wait = LINGER_MS - age;
 	}
 	if (wait >= 0)
 		loop_timer_set(x->linger, wait);

@@ -227,6 +227,7 @@ static void take_success(struct target *t, const struct target_op *op,
 	if (op->kind == TARGET_FIND || op->kind == TARGET_DELETE || !json) {
 		cJSON_Delete(json);
 	} else {
+		t->shows_groups |= cJSON_GetArraySize(scim_member(json, "groups")) > 0;
 		add_account(t, json, a);
 		/* somebody else's account is no answer to this question */
 		if (op->kind != TARGET_CREATE && a->accounts_n > 0 &&

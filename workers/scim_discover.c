@@ -251,6 +251,8 @@ static void learn_schemas(struct target *t, const cJSON *json, struct buf *text)
 		return;
 	}
 	cJSON_ArrayForEach (path, t->mapped) {
+		if (strcasecmp(path->valuestring, "externalId") == 0)
+			continue; /* of every resource, and so in no schema (RFC 7643 3.1) */
 		const cJSON *a = attribute_of(schemas, path->valuestring);
 		const cJSON *m = scim_member(a, "mutability");
 		const char *word = cJSON_IsString(m) ? m->valuestring : "";

@@ -142,12 +142,14 @@ bool scim_group_learn(struct target *t, struct scim_group *g, long status, const
 
 enum shown { SHOWN_NOT, SHOWN_IN, SHOWN_OUT };
 
-static enum shown shown(const struct target_want *want, const struct scim_group *g)
+/* Services leave an empty list out; one that has shown a list shows that there is none, too. */
+static enum shown shown(const struct target *t, const struct target_want *want,
+			const struct scim_group *g)
 {
 	const cJSON *list = want->account ? scim_member(want->account->json, "groups") : NULL,
 		    *item;
 
-	if (!cJSON_IsArray(list) || !g->id)
+	if (!want->account || !g->id || !(cJSON_IsArray(list) || t->shows_groups))
 		return SHOWN_NOT;
 	cJSON_ArrayForEach (item, list) {
 		const cJSON *value = scim_member(item, "value");
@@ -177,6 +179,7 @@ static struct target_op *add_step(struct target_plan *ret, const char *name,
 	cJSON_AddStringToObject(op->body, "group", g->remote);
 	if (g->id)
 		cJSON_AddStringToObject(op->body, "id", g->id);
+	op->go_on = true;
 	return op;
 }
 
@@ -212,14 +215,15 @@ static bool keeps_manual(const struct licence_verdict *v, const char *remote)
 	return false;
 }
 
-static void plan_give(const struct target_want *want, const struct scim_group *g, bool last,
+static void plan_give(const struct target *t, const struct target_want *want, size_t i, bool last,
 		      struct target_plan *ret)
 {
 	const struct licence_verdict *v = want->licence;
+	const struct scim_group *g = &t->groups[i];
 	bool rule = wanted(v, g->remote), taken = licence_is_taken(v, g->remote);
 	bool given = !want->create && licence_is_given(v, g->remote) && !taken;
 	bool manual = keeps_manual(v, g->remote);
-	enum shown s = shown(want, g);
+	enum shown s = shown(t, want, g);
 	bool held = s == SHOWN_NOT ? given : s == SHOWN_IN;
 	struct target_op *op;
 
@@ -247,13 +251,13 @@ static void plan_give(const struct target_want *want, const struct scim_group *g
 		ret->remember = licence_close(ret->remember, g->remote);
 }
 
-static void plan_take(const struct target_want *want, const struct scim_group *g,
-		      struct target_plan *ret)
+static void plan_take(const struct target *t, const struct target_want *want,
+		      const struct scim_group *g, struct target_plan *ret)
 {
 	const struct licence_verdict *v = want->licence;
 	bool taken = licence_is_taken(v, g->remote),
 	     given = licence_is_given(v, g->remote) && !taken;
-	enum shown s = shown(want, g);
+	enum shown s = shown(t, want, g);
 	struct target_op *op;
 	cJSON *how = NULL;
 
@@ -271,7 +275,7 @@ static void plan_take(const struct target_want *want, const struct scim_group *g
 	op->remember = licence_take(v, g->remote, how);
 }
 
-/* Those of whom something can be done come first: waiting for a missing group ends the task. */
+/* Those of whom something can be done come first: a group that was found meanwhile has the account read and planned anew. */
 void scim_plan_groups(const struct target *t, const struct target_want *want,
 		      struct target_plan *ret)
 {
@@ -284,25 +288,26 @@ void scim_plan_groups(const struct target *t, const struct target_want *want,
 			bool takes = v->phase == LICENCE_TAKE && licence_takes_groups(v->licence);
 
 			if (takes && !last)
-				plan_take(want, &t->groups[i], ret);
+				plan_take(t, want, &t->groups[i], ret);
 			else if (!takes)
-				plan_give(want, &t->groups[i], last, ret);
+				plan_give(t, want, i, last, ret);
 		}
 	}
 }
 
 /* ---- requests ---- */
 
-/* Those for one group, added or removed, travel together. */
+/* Those for one group, added or removed, travel together, and one request after the other: many services read, change and write a
+ * group without a lock, and lose members when two do so at once. */
 unsigned scim_group_lane(const struct target *t, const struct target_op *op, size_t *ret_most)
 {
 	const struct scim_group *g = group_named(t, op->what);
 	bool add = strcmp(op->name, "group_add") == 0;
 
-	*ret_most = strcmp(op->name, "group_find") == 0 ? 1
-		    : add				? t->members_most
-							: t->member_removes;
-	return g ? (unsigned)(g - t->groups) * 2 + add : 0;
+	*ret_most = add ? t->members_most : t->member_removes;
+	if (strcmp(op->name, "group_find") == 0)
+		*ret_most = 1;
+	return TARGET_LANE_SERIAL | (g ? (unsigned)(g - t->groups) * 2 + add : 0);
 }
 
 static cJSON *member_of(const char *rid)
@@ -369,10 +374,11 @@ int scim_group_request(const struct target *t, struct target_op *const *ops, siz
 	ret->content_type = t->media_type;
 	buf_addf(&ret->url, "%s/%s/", t->base, t->group_path);
 	http_escape(&ret->url, slice_of(id));
-	buf_adds(&ret->url, t->short_groups ? "?excludedAttributes=members" : "");
+	buf_adds(&ret->url, t->short_patches ? "?excludedAttributes=members" : "");
 	json_print(body, &ret->body);
 	cJSON_Delete(body);
-	return 0;
+	/* no version of the group is known, and none matters: some services insist on the header */
+	return t->etag.on ? target_request_header(ret, "If-Match", SLICE("*")) : 0;
 }
 
 /* ---- answers ---- */

@@ -68,7 +68,8 @@ struct target {
 	struct scim_group *groups;
 	size_t groups_n, members_most, member_removes;
 	enum scim_group_key group_key;
-	bool remove_by_value, short_groups;
+	bool remove_by_value, short_groups, short_patches;
+	bool shows_groups; /* a user was seen with its groups */
 };
 
 /* scim_discover.c: target_driver's check and checked */

@@ -179,6 +179,7 @@ struct target_answer {
 	struct target_account *accounts;
 	size_t accounts_n;
 };
+#define TARGET_LANE_SERIAL (1u << 31)
 enum { TARGET_HITS = 10, TARGET_BATCH_MAX = 200 };
 /* A zeroed place; NULL past TARGET_HITS. */
 struct target_account *target_answer_add(struct target_answer *a);
@@ -228,7 +229,9 @@ struct target_driver {
 	int (*plan)(const struct target *t, const struct target_want *want,
 		    struct target_plan *ret);
 
-	/* Operations of one lane may share a request, at most *ret_most of them (1: never shared). An operation that must go
+	/* With TARGET_LANE_SERIAL: no request begins while one of this lane, or of that which differs in the lowest bit, is on its
+	 * way (a group whose members services change one after the other at best).
+	 * Operations of one lane may share a request, at most *ret_most of them (1: never shared). An operation that must go
 	 * alone (unknown outcome, split) comes alone, whatever its lane. */
 	unsigned (*lane)(const struct target *t, const struct target_op *op, size_t *ret_most);
 	/* One request that carries ops[0..n). n = 1: the plain request, unless the API has none. 0, or -EINVAL: this (n = 1)

@@ -12,7 +12,7 @@
 #define ON(kind) (1u << (kind))
 #define AUTO	 "auto|always|never"
 
-enum { LANE_ALONE, LANE_BULK, LANE_FIND, LANE_GROUPS };
+enum { LANE_ALONE, LANE_BULK, LANE_FIND };
 enum { SETTLE_MS = 5000, PAGE_DEFAULT = 100, FIND_DEFAULT = 32, BATCH_MAX = 100 };
 
 /* dialect           a known service: sets those of the others that are not given, see dialects[]
@@ -35,7 +35,9 @@ enum { SETTLE_MS = 5000, PAGE_DEFAULT = 100, FIND_DEFAULT = 32, BATCH_MAX = 100 
  * group_key         by what a group of `groups` is named: displayName, id or externalId
  * members_max, member_removes   the most members added, removed by one PATCH
  * member_remove     filter: members[value eq "…"]; value: path members and the members as value
- * exclude_members   false: the service does not know excludedAttributes=members
+ * exclude_members   excludedAttributes=members: when groups are looked up; never; or always, also in a PATCH, so that its answer
+ *                   does not list all members. Only where that was tried: scimmy-routers then forgets the members that it does
+ *                   not show
  * initial_password  true: a new account gets a random password that nobody knows
  * unique            fields of which the service itself refuses a second account: no look-up before a creation */
 static const struct option_row option_rows[] = {
@@ -63,7 +65,7 @@ static const struct option_row option_rows[] = {
 	{"members_max", OPTION_INT, 1, BATCH_MAX, NULL},
 	{"member_removes", OPTION_INT, 1, BATCH_MAX, NULL},
 	{"member_remove", OPTION_WORD, 0, 0, "filter|value"},
-	{"exclude_members", OPTION_BOOL, 0, 0, NULL},
+	{"exclude_members", OPTION_WORD, 0, 0, "lookups|never|always"},
 	{"initial_password", OPTION_BOOL, 0, 0, NULL},
 	{"unique", OPTION_LIST, 0, 0, NULL},
 	{NULL, OPTION_TYPES, 0, 0, NULL},
@@ -160,12 +162,15 @@ static struct scim_ability ability(const cJSON *options, const char *key, bool o
 static void take_group_options(struct target *t)
 {
 	const cJSON *o = t->options;
+	size_t exclude;
 
 	t->group_key = (enum scim_group_key)options_word(o, option_rows, "group_key", 0);
 	t->members_most = (size_t)json_int(o, "members_max", BATCH_MAX);
 	t->member_removes = (size_t)json_int(o, "member_removes", (int64_t)t->members_most);
 	t->remove_by_value = options_word(o, option_rows, "member_remove", 0) == 1;
-	t->short_groups = json_true(o, "exclude_members", true);
+	exclude = options_word(o, option_rows, "exclude_members", 0);
+	t->short_groups = exclude != 1;
+	t->short_patches = exclude == 2;
 	t->group_path = mem_dup(t->lower ? "groups" : "Groups");
 }
 
@@ -285,7 +290,7 @@ static bool scim_refuses_second(const struct target *t, const char *field)
 static unsigned scim_lane(const struct target *t, const struct target_op *op, size_t *ret_most)
 {
 	if (op->kind == TARGET_STEP)
-		return LANE_GROUPS + scim_group_lane(t, op, ret_most);
+		return scim_group_lane(t, op, ret_most);
 
 	bool write =
 		op->kind == TARGET_CREATE || op->kind == TARGET_DELETE ||

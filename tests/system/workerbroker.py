@@ -17,7 +17,7 @@ import time
 import uuid
 
 from fakebroker import NAMES, VERBS, VERSION, Router, bodies, decode, encode
-from pipeline import to_yaml
+from pipeline import Secret, to_yaml
 from sims import build_dir
 
 VERDICTS = ["done", "retry", "parked", "rejected", "throttled", "auth_failed", "down"]
@@ -48,6 +48,7 @@ class User:
         self.id = uuid.uuid4()
         self.attrs = {name: value if isinstance(value, list) else [value] for name, value in attrs.items()}
         self.enabled = True
+        self.groups = []
         self.inside, self.gone = True, False
         self.version = 1
         self.refs = {}
@@ -61,7 +62,7 @@ class User:
 
     def snapshot(self):
         return json.dumps({
-            "account": {"enabled": self.enabled}, "attrs": self.attrs, "dn": f"CN={self.id}", "groups": [],
+            "account": {"enabled": self.enabled}, "attrs": self.attrs, "dn": f"CN={self.id}", "groups": sorted(self.groups),
             "id": str(self.id), "immutable_id": self.immutable_id, "source": "corp"},
             sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -145,8 +146,8 @@ class WorkerBroker(Router):
                 raise TimeoutError(f"{what}: not after {seconds} s")
             time.sleep(0.003)
 
-    def send_tasks(self, users, verify=False, permits=()):
-        """One TASK frame with these users; their results are awaited elsewhere."""
+    def send_tasks(self, users, verify=False, permits=(), whats=()):
+        """One TASK frame with these users; their results are awaited elsewhere. permits: operations; whats: "OPERATION:WHAT"."""
         self.wait(lambda: self.worker, what="READY")
         with self.lock:
             self.page += 1
@@ -161,7 +162,7 @@ class WorkerBroker(Router):
                     "version": user.version, "gone": user.gone, "in": user.inside, "verify": verify, "applied": user.applied,
                     "rid": user.rid, "link_state": LINKS.index(user.link), "link_memory": user.memory,
                     "rids": [{"name": name, "id": other.id.bytes, "rid": other.rid} for name, other in user.refs.items()],
-                    "permits": [{"op": op, "what": ""} for op in permits], "snapshot": user.snapshot()})
+                    "permits": [{"op": op, "what": what} for op, _, what in (p.partition(":") for p in (*permits, *whats))], "snapshot": user.snapshot()})
                 user.applied = bytes(16)
             self.send(self.peer, "tasks", now_unix_ms=int(time.time() * 1000) + self.offset_ms, tasks=tasks)
 
@@ -182,6 +183,12 @@ class Worker:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.conf = {"broker": {"endpoints": [broker.endpoint]}, "connect": {"endpoints": [broker.endpoint]},
                      "log": {"level": "debug"}, "targets": {"app": target}}
+        watched = sorted({rule["group"] for rule in target.get("groups", [])})
+        if watched:
+            self.conf["sources"] = {"corp": {
+                "driver": "poll", "uris": ["ldaps://directory.example"], "base_dn": "dc=example",
+                "bind": {"dn": "cn=x", "password": Secret(self.folder / "none")}, "users": {"attributes": ["mail"]},
+                "groups": [{"name": name, "dn": f"cn={name}"} for name in watched], "routes": [{"target": "app"}]}}
         self.path = self.folder / "dirpipe.yaml"
         self.log_path = self.folder / "worker.jsonl"
         self.env = {**os.environ, **(env or {})}

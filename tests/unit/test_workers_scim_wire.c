@@ -431,7 +431,8 @@ static void group_requests(void **state)
 	(void)state;
 	b.rid = "r\"2";
 	b.user = "u2";
-	open_with("    groups: [{group: a, remote: 'St&ff'}]\n");
+	open_with("    groups: [{group: a, remote: 'St&ff'}]\n    options: {exclude_members: "
+		  "always}\n");
 	expect_request(&bench, ops, 2,
 		       "PATCH https://a.example/v2/Groups/g%2F1?excludedAttributes=members\n"
 		       "application/scim+json\n" PATCH_SCHEMA
@@ -477,7 +478,7 @@ static void group_requests(void **state)
 	expect_answers(&bench, ops, 1, 200, "", "<html>", "200 retry not_json unknown");
 	bench_close(&bench);
 	open_with("    groups: [{group: a, remote: 'St&ff'}]\n    options: {group_key: id, "
-		  "member_remove: value, exclude_members: false}\n");
+		  "member_remove: value, exclude_members: never}\n");
 	expect_request(&bench, ops, 1, "GET https://a.example/v2/Groups/St%26ff\n");
 	a.name = "group_remove";
 	expect_request(

@@ -117,7 +117,7 @@ static void print_whole(struct scim *s, const struct kind *kind, uint32_t number
 		text_char(out, ',');
 		text_add(out, entry->doc + 1, entry->doc_n - 2);
 	}
-	if (entry->n_links && kind->group && !s->entra)
+	if (entry->n_links && kind->group && !(s->entra && http))
 		print_members(s, entry, out);
 	else if (entry->n_links && !kind->group)
 		print_groups(s, entry, out);
