@@ -271,7 +271,9 @@ static void fold_command(const struct fold *f, struct store_args *a, const struc
 			 size_t n, bool put)
 {
 	bool set = words->value == FOLD_SCORE;
-	const char *name = set ? (put ? "ZADD" : "ZREM") : put ? "HSET" : "HDEL";
+	const char *name = set		? (put ? "ZADD" : "ZREM")
+			   : words->key ? (put ? "HSET" : "HDEL")
+					: (put ? "hset" : "hdel"); /* of a user: see store.lua */
 	int count = 0;
 
 	for (size_t i = 0; i < n; i++)

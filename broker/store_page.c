@@ -20,16 +20,6 @@ static void fetch(struct store *s, struct store_args *a, const struct queue_effe
 
 /* ---- what stands beside the users ---- */
 
-static void rid(struct store_args *a, const struct store_target *t, const struct queue_effect *e)
-{
-	bool claim = e->kind == QUEUE_PUT_RID;
-
-	args_command(a, claim ? 4 : 3, claim ? "HSETNX" : "HDEL", t->rid);
-	args_slice(a, e->rid);
-	if (claim)
-		args_id(a, &e->user);
-}
-
 static void stuck(struct store_args *a, const struct store_target *t, const struct queue_effect *e)
 {
 	bool put = e->kind == QUEUE_PUT_STUCK;
@@ -107,17 +97,6 @@ static void put_conf(struct store_args *a, const struct store_target *t, const s
 	args_record(a, at);
 }
 
-static void log_line(struct store *s, struct store_args *a, const struct queue_effect *e)
-{
-	args_command(a, 8, "XADD", s->key_log);
-	args_text(a, "MAXLEN");
-	args_text(a, "~");
-	args_number(a, s->conf.log_entries ? s->conf.log_entries : STORE_LOG_MOST);
-	args_text(a, "*");
-	args_text(a, "j");
-	args_slice(a, e->detail);
-}
-
 static void put_session(struct store *s, struct store_args *a, const struct queue_effect *e)
 {
 	args_command(a, 6, "HSET", s->sources[e->source].cursor);
@@ -148,10 +127,6 @@ static void effect_of_target(struct store *s, struct store_args *a, const struct
 	const struct store_target *t = &s->targets[e->target];
 
 	switch ((int)e->kind) {
-	case QUEUE_PUT_RID:
-	case QUEUE_DEL_RID:
-		rid(a, t, e);
-		break;
 	case QUEUE_PUT_STUCK:
 	case QUEUE_DEL_STUCK:
 		stuck(a, t, e);
@@ -177,8 +152,6 @@ static void effect_of_target(struct store *s, struct store_args *a, const struct
 typedef void (*effect_fn)(struct store *s, struct store_args *a, const struct queue_effect *e);
 
 static const effect_fn effects[QUEUE_EFFECT_KINDS] = {
-	[QUEUE_PUT_RID] = effect_of_target,
-	[QUEUE_DEL_RID] = effect_of_target,
 	[QUEUE_PUT_STUCK] = effect_of_target,
 	[QUEUE_DEL_STUCK] = effect_of_target,
 	[QUEUE_PUT_HELD] = effect_of_target,
@@ -190,7 +163,6 @@ static const effect_fn effects[QUEUE_EFFECT_KINDS] = {
 	[QUEUE_PUT_PAUSE] = effect_of_target,
 	[QUEUE_DEL_PAUSE] = effect_of_target,
 	[QUEUE_PUT_CONF] = effect_of_target,
-	[QUEUE_LOG] = log_line,
 	[QUEUE_PUT_SESSION] = put_session,
 	[QUEUE_PUT_CURSOR] = put_cursor,
 };
@@ -199,6 +171,61 @@ static void effect(struct store *s, struct store_args *a, const struct queue_eff
 {
 	assert(e->kind < QUEUE_EFFECT_KINDS && effects[e->kind]);
 	effects[e->kind](s, a, e);
+}
+
+/* ---- what many users of a page say alike: in one command ---- */
+
+enum { RIDS_MOST = 500 }; /* in one command: Lua unpacks no more than some thousand words */
+
+static void rids_command(struct store *s, struct store_args *a,
+			 const struct queue_effect *const *rids, int n)
+{
+	bool claim = rids[0]->kind == QUEUE_PUT_RID;
+
+	args_command(a, 2 + n * (claim ? 2 : 1), claim ? "CLAIM" : "HDEL",
+		     s->targets[rids[0]->target].rid);
+	for (int i = 0; i < n; i++) {
+		args_slice(a, rids[i]->rid);
+		if (claim)
+			args_id(a, &rids[i]->user);
+	}
+}
+
+/* In the page's order: what is let go may be claimed again. */
+static void rids(struct store *s, const struct queue_page *page, struct store_args *a)
+{
+	const struct queue_effect *run[RIDS_MOST];
+	int n = 0;
+
+	for (size_t i = 0; i < page->effects_n; i++) {
+		const struct queue_effect *e = &page->effects[i];
+
+		if (e->kind != QUEUE_PUT_RID && e->kind != QUEUE_DEL_RID)
+			continue;
+		if (n == RIDS_MOST ||
+		    (n > 0 && (run[0]->kind != e->kind || run[0]->target != e->target))) {
+			rids_command(s, a, run, n);
+			n = 0;
+		}
+		run[n++] = e;
+	}
+	if (n > 0)
+		rids_command(s, a, run, n);
+}
+
+static void log_lines(struct store *s, const struct queue_page *page, struct store_args *a)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < page->effects_n; i++)
+		n += page->effects[i].kind == QUEUE_LOG;
+	if (n == 0)
+		return;
+	args_command(a, 3 + n, "LOG", s->key_log);
+	args_number(a, s->conf.log_entries ? s->conf.log_entries : STORE_LOG_MOST);
+	for (size_t i = 0; i < page->effects_n; i++)
+		if (page->effects[i].kind == QUEUE_LOG)
+			args_slice(a, page->effects[i].detail);
 }
 
 static bool is_cursor(const struct queue_effect *e)
@@ -219,6 +246,8 @@ void store_page_args(struct store *s, const struct queue_page *page, struct stor
 	args_number(out, (int64_t)page->number - 1);
 	args_number(out, (int64_t)page->number);
 	store_fold(s, page, out);
+	rids(s, page, out);
+	log_lines(s, page, out);
 	for (size_t i = 0; i < page->effects_n; i++)
 		if (!is_cursor(&page->effects[i]) && effects[page->effects[i].kind])
 			effect(s, out, &page->effects[i]);

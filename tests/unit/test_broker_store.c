@@ -240,6 +240,78 @@ static void test_foreign_type_leaves_nothing_half_written(void **state)
 	close_store(&h);
 }
 
+static void user_and_cursor(struct host *h, struct queue_page *page, struct queue_effect *effects)
+{
+	struct queue_effect *e;
+
+	page_begin(h, page, effects);
+	put_user(page, &anna, NULL);
+	put_entry(page, QUEUE_PUT_ENTRY, QUEUE_DUE, QUEUE_CLEAN);
+	e = put(page, QUEUE_PUT_CURSOR);
+	e->source = 0;
+	e->cookie = SLICE("behind");
+}
+
+/* Written over while the broker runs: the page ends before its cursor, and is done again after the load. */
+static void test_foreign_user_leaves_the_cursor_behind(void **state)
+{
+	struct queue_effect effects[8];
+	struct queue_page page;
+	struct host h;
+
+	(void)state;
+	open_store(&h);
+	redis_ask(&server, "SET " ANNA " foreign");
+	user_and_cursor(&h, &page, effects);
+	h.wanted = STORE_DOWN;
+	store_write(h.store, &page);
+	run();
+	assert_non_null(strstr(h.why, "WRONGTYPE"));
+	assert_string_equal(redis_ask(&server, "EXISTS {dp:t}:page {dp:t}:cursor:corp"), "0");
+	await(&h, STORE_READY);
+	assert_int_equal(store_quarantined(h.store), 1);
+	user_and_cursor(&h, &page, effects);
+	assert_true(write_page(&h, &page));
+	assert_string_equal(redis_ask(&server, "HGET {dp:t}:cursor:corp cookie"), "behind");
+	assert_string_equal(redis_ask(&server, "TYPE " ANNA), "hash");
+	close_store(&h);
+}
+
+static void put_rid(struct queue_page *page, enum queue_effect_kind kind, const struct id *user,
+		    struct slice rid)
+{
+	struct queue_effect *e = put(page, kind);
+
+	e->target = 0;
+	e->user = *user;
+	e->rid = rid;
+}
+
+static void test_a_claim_is_never_written_over(void **state)
+{
+	struct queue_effect effects[8];
+	struct queue_page page;
+	struct host h;
+
+	(void)state;
+	open_store(&h);
+	page_begin(&h, &page, effects);
+	put_rid(&page, QUEUE_PUT_RID, &anna, SLICE("R-1"));
+	put_rid(&page, QUEUE_PUT_RID, &boss, SLICE("R-1"));
+	put_rid(&page, QUEUE_PUT_RID, &anna, SLICE("R-2"));
+	assert_true(write_page(&h, &page));
+	page_begin(&h, &page, effects);
+	put_rid(&page, QUEUE_PUT_RID, &boss, SLICE("R-1"));
+	put_rid(&page, QUEUE_DEL_RID, &anna, SLICE("R-2")); /* in this order */
+	put_rid(&page, QUEUE_PUT_RID, &boss, SLICE("R-2"));
+	put_rid(&page, QUEUE_PUT_RID, &boss, SLICE("R-3"));
+	assert_true(write_page(&h, &page));
+	assert_string_equal(redis_ask(&server, "HGET {dp:t}:rid:app R-1"), "\x01\x02\x03");
+	assert_string_equal(redis_ask(&server, "HGET {dp:t}:rid:app R-2"), "\x09\x09\x09");
+	assert_string_equal(redis_ask(&server, "HGET {dp:t}:rid:app R-3"), "\x09\x09\x09");
+	close_store(&h);
+}
+
 static void test_load_returns_what_was_written(void **state)
 {
 	struct queue_effect effects[16];
@@ -467,6 +539,8 @@ int main(void)
 		TEST(test_other_page_is_fenced),
 		TEST(test_replayed_page_changes_nothing),
 		TEST(test_foreign_type_leaves_nothing_half_written),
+		TEST(test_foreign_user_leaves_the_cursor_behind),
+		TEST(test_a_claim_is_never_written_over),
 		TEST(test_load_returns_what_was_written),
 		TEST(test_load_queues_what_a_target_missed),
 		TEST(test_load_wakes_who_is_stuck_and_moved),
