@@ -488,6 +488,7 @@ struct line *line_new(struct loop *loop, const struct conf_node *root, const cha
 	l->verify_timer = loop_timer_new(loop, line_later, l);
 	l->stopped_timer = loop_timer_new(loop, stopped, l);
 	l->drain_timer = loop_timer_new(loop, drain_over, l);
+	l->held_timer = loop_timer_new(loop, line_look_for_held, l);
 	l->maker = image_new(&(struct image_settings){conf, l->name, line_resolve, l});
 	objects_set_references(l->objects, image_references(l->maker));
 	l->config = config_hash(l);
@@ -516,6 +517,7 @@ static void free_parts(struct line *l)
 	loop_timer_free(l->verify_timer);
 	loop_timer_free(l->stopped_timer);
 	loop_timer_free(l->drain_timer);
+	loop_timer_free(l->held_timer);
 	image_free(l->maker);
 	diff_free(l->diff);
 	groups_free(l->groups);

@@ -20,6 +20,7 @@ enum {
 	LINE_RETRY_MS = 1000,
 	LINE_VERIFY_MS = 5000,	     /* a server's referential integrity works after the answer */
 	LINE_STOPPED_MS = 60 * 1000, /* an empty or foreign source is looked at again */
+	LINE_HELD_MS = 60 * 1000,    /* … and who is missing and held by the guard */
 	LINE_DRAIN_MS = 8000,
 	LINE_TROUBLE_BYTES = 1000, /* of a server's words */
 };
@@ -105,7 +106,7 @@ struct line {
 	bool token_is_subtree;
 	struct numbers touched;
 	struct later later, after; /* due when the timer says so, and the time after that */
-	struct loop_timer *retry, *verify_timer, *stopped_timer, *drain_timer;
+	struct loop_timer *retry, *verify_timer, *stopped_timer, *drain_timer, *held_timer;
 
 	struct numbers suspects; /* of the sweep: may be missing */
 	size_t suspects_next;
@@ -161,6 +162,7 @@ void line_sweep_cancel(struct line *l);
 void line_sweep_pump(struct line *l);
 void line_sweep_answer(struct line *l, bool ok, const struct id *missing, size_t n);
 void line_sweep_confirm(struct line *l);
+void line_look_for_held(void *arg); /* the timer */
 void line_unhold(struct line *l, struct object *o);
 
 /* line_session.c */

@@ -206,6 +206,7 @@ static void forget_session(struct line *l)
 	l->surveyed = l->caught_up = l->first_end_done = l->begun = false;
 	l->stopped = false;
 	loop_timer_set(l->stopped_timer, -1);
+	loop_timer_set(l->held_timer, -1);
 	for (uint32_t n = 1; n <= objects_count(l->objects); n++) {
 		struct object *o = objects_at(l->objects, n);
 

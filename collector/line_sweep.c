@@ -115,6 +115,19 @@ static void hold_missing(struct line *l, uint64_t known)
 		numbers_add(&l->held, l->missing.p[i]);
 	}
 	say_hold(l, true, known, known - l->missing.n);
+	loop_timer_set(l->held_timer, LINE_HELD_MS);
+}
+
+/* Rights that come back are no change that a server tells. */
+void line_look_for_held(void *arg)
+{
+	struct line *l = arg;
+
+	for (size_t i = 0; i < l->held.n; i++)
+		if (objects_at(l->objects, l->held.p[i])->flags & OBJECT_HELD)
+			line_dirty(l, l->held.p[i]);
+	if (l->held.n > 0)
+		loop_timer_set(l->held_timer, LINE_HELD_MS);
 }
 
 static void judge(struct line *l)

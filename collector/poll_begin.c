@@ -22,13 +22,16 @@ static void begin(struct source *s)
 		poll_search_delta(s);
 }
 
-static void surveyed(void *arg, bool ok)
+static void surveyed(void *arg, const char *failure)
 {
 	struct source *s = arg;
 
-	if (!ok) {
+	if (failure != NULL) {
+		CLEANUP(buf_cleanup) struct buf why = {0};
+
+		buf_addf(&why, "the survey of the directory failed: %s", failure);
 		if (directory_is_up(s->directory))
-			directory_fail(s->directory, "the survey of the directory failed");
+			directory_fail(s->directory, why.p);
 		return;
 	}
 	s->host.surveyed(s->host.arg, !s->behind);

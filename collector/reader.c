@@ -5,7 +5,13 @@
 #include <string.h>
 #include <sys/queue.h>
 
-enum { IDS_A_SEARCH = 250, SEARCHES_AT_ONCE = 4, GUIDS_AT_ONCE = 16, RANGE_STEPS_MAX = 100000 };
+enum {
+	IDS_A_SEARCH = 250,
+	SEARCHES_AT_ONCE = 4,
+	GUIDS_AT_ONCE = 16,
+	RANGE_STEPS_MAX = 100000,
+	FAILURE_BYTES = 500
+};
 
 enum kind { REREAD, BELOW, CONFIRM, SURVEY };
 
@@ -22,8 +28,9 @@ struct request {
 	char *dn;    /* below */
 	size_t open; /* searches under way */
 	bool failed;
-	bool sending; /* guards against ending inside start */
-	void (*done)(void *arg, bool ok);
+	bool sending;	    /* guards against ending inside start */
+	struct buf failure; /* the server's words */
+	reader_surveyed_fn done;
 	void *arg;
 };
 
@@ -60,6 +67,7 @@ static void request_free(struct request *q)
 {
 	free(q->ids);
 	free(q->found);
+	buf_done(&q->failure);
 	free(q->dn);
 	free(q);
 }
@@ -101,7 +109,8 @@ static void answer(struct request *q)
 
 	LIST_REMOVE(q, entry);
 	if (q->kind == SURVEY) {
-		q->done(q->arg, !q->failed);
+		q->done(q->arg,
+			q->failed ? (q->failure.n > 0 ? q->failure.p : "connection lost") : NULL);
 		request_free(q);
 		return;
 	}
@@ -134,8 +143,11 @@ static void searched(void *arg, const struct directory_result *result)
 	struct request *q = arg;
 
 	/* By GUID, and below a DN that was moved meanwhile: no such object is an answer. */
-	if (result->rc != LDAP_SUCCESS && result->rc != LDAP_NO_SUCH_OBJECT)
+	if (result->rc != LDAP_SUCCESS && result->rc != LDAP_NO_SUCH_OBJECT) {
 		q->failed = true;
+		if (q->failure.n == 0)
+			buf_add_utf8(&q->failure, slice_of(result->text), FAILURE_BYTES);
+	}
 	q->open--;
 	end_if_done(q);
 }
@@ -384,7 +396,7 @@ void reader_reread_below(struct reader *r, uint64_t token, const char *dn)
 	read_below(request_new(r, BELOW, token, NULL, 0), dn);
 }
 
-void reader_survey(struct reader *r, void (*done)(void *arg, bool ok), void *arg)
+void reader_survey(struct reader *r, reader_surveyed_fn done, void *arg)
 {
 	struct request *q = request_new(r, SURVEY, 0, NULL, 0);
 

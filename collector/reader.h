@@ -34,7 +34,9 @@ void reader_reread(struct reader *r, uint64_t token, const struct id *ids, size_
 void reader_reread_below(struct reader *r, uint64_t token, const char *dn);
 void reader_confirm(struct reader *r, uint64_t token, const struct id *ids, size_t n);
 
-/* done(ok) when every object was given to the host; not called after reader_stop. Does not call host->surveyed(). */
-void reader_survey(struct reader *r, void (*done)(void *arg, bool ok), void *arg);
+/* done(failure) when every object was given to the host (NULL), or what the server said instead; not called after reader_stop. Does not
+ * call host->surveyed(). */
+typedef void (*reader_surveyed_fn)(void *arg, const char *failure);
+void reader_survey(struct reader *r, reader_surveyed_fn done, void *arg);
 
 #endif

@@ -26,14 +26,16 @@ void sync_trouble(struct source *s, enum source_problem problem, const char *why
 
 /* ---- preparation, on the side handle ---- */
 
-static void surveyed(void *arg, bool ok)
+static void surveyed(void *arg, const char *failure)
 {
 	struct source *s = arg;
+	CLEANUP(buf_cleanup) struct buf why = {0};
 
 	if (s->phase != SURVEYING)
 		return;
-	if (!ok) {
-		directory_fail(s->main, "the survey did not end");
+	if (failure != NULL) {
+		buf_addf(&why, "the survey did not end: %s", failure);
+		directory_fail(s->main, why.p);
 		return;
 	}
 	s->host.surveyed(s->host.arg, !s->behind);

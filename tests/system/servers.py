@@ -252,7 +252,7 @@ class LdapServer:
 
 class Slapd(LdapServer):
     """options: sessionlog (entries; None: none, every resume with changes is a present phase), refint (bool), limit (size limit of
-    the reader), serverid."""
+    the reader), serverid, access (lines that stand before the rights of everybody), restrict (operations that are refused)."""
 
     admin, admin_password = f"cn=admin,{SUFFIX}", "admin"
 
@@ -285,6 +285,8 @@ dbnosync
 index objectClass,entryCSN,entryUUID,uid,mail,member,memberUid,manager eq
 limits dn.exact="{READER}" size={limit} time=unlimited
 access to attrs=userPassword by anonymous auth by * none
+{o.get("access", "")}
+{f"restrict {o['restrict']}" if "restrict" in o else ""}
 access to * by dn.exact="{READER}" read by users read by * none
 overlay ppolicy
 {refint}overlay syncprov

@@ -69,7 +69,7 @@ def test_slapd_killed_and_started_again_under_load(tmp_path):
 # ---- put back ----
 
 
-def test_GOALS_F10_provider_restored_from_backup(tmp_path):
+def test_CAP_C2_GOALS_F10_provider_restored_from_backup(tmp_path):
     """Its state is older than our cursor. Who came since is not in it: nobody concludes that they left; what it says of the others counts
     again as soon as it says something newer."""
     with World(tmp_path, users=40, seed=33, groups=False) as w:
@@ -136,7 +136,7 @@ def test_GOALS_F21_unit_moved_out_of_scope(tmp_path):
 
 
 @pytest.mark.parametrize("change", ["no such filter", "few fit the filter", "no such base", "an empty base"])
-def test_GOALS_F21_mistyped_filter_or_base(tmp_path, change):
+def test_CAP_C2_GOALS_F21_mistyped_filter_or_base(tmp_path, change):
     with World(tmp_path, users=60, seed=35, groups=False, target=DEFAULT_GUARD) as w:
         w.settle()
         p = w.program
