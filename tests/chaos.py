@@ -126,7 +126,8 @@ class Chaos:
 
 def run(seed, minutes, users, place):
     w = World(place, users=users, seed=seed, program=Pipeline, proxy=True, workers={"app": 2, "m365": 2},
-              slapd={"sessionlog": random.Random(seed).choice([None, 50, 1000])})
+              slapd={"sessionlog": random.Random(seed).choice([None, 50, 1000])},
+              source={"guard": {"percent": 100}})  # of so few people many leave while a collector is stopped
     with w:
         w.settle(60 + users / 20)
         chaos = Chaos(w, seed)
