@@ -63,6 +63,10 @@ void verbs_held_judge(struct request *r);
 void verbs_link_ls(struct request *r);
 void verbs_link_change(struct request *r);
 
+/* verbs_licence.c */
+void verbs_licence_ls(struct request *r);
+void verbs_licence_reinstate(struct request *r);
+
 /* verbs.c: false: no such verb. Ends the request now or later. */
 bool verbs_call(struct request *r, const char *verb);
 

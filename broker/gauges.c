@@ -74,6 +74,8 @@ static const struct {
 	 "Share of those that is left; 0 while the target itself asked for a pause, 1 without a "
 	 "budget."},
 	{METRICS_GAUGE, "guard_held_operations", "Destructive operations that wait for a word."},
+	{METRICS_GAUGE, "licences",
+	 "People from whom a licence was taken (revoked), or who wait for a seat (waiting)."},
 	{METRICS_GAUGE, "workers", "Workers that are there."},
 	{METRICS_GAUGE, "worker_info",
 	 "1 when a worker with this driver is there, whose configuration is the newest or an "
@@ -100,9 +102,9 @@ void gauges_declare(struct session *s)
 /* ---- results ---- */
 
 static const char *const operations[] = {
-	"create",     "update",	       "delete", "disable",	   "enable",
-	"password",   "restore",       "claim",	 "licence_assign", "licence_revoke",
-	"member_add", "member_remove", "read"};
+	"create",     "update",	       "delete", "disable",	      "enable",
+	"password",   "restore",       "claim",	 "licence_assign",    "licence_revoke",
+	"member_add", "member_remove", "read",	 "licence_reinstate", "revoke_sessions"};
 
 /* A name that is not in the list would let a worker make as many series as it likes. */
 static const char *operation(struct slice name)
@@ -410,6 +412,53 @@ static void set_worker_info(struct session *s, unsigned t)
 	}
 }
 
+static void set_licence(struct session *s, unsigned t, const char *item, const char *state,
+			uint64_t people)
+{
+	struct target_view *v = &s->targets[t];
+	const char *labels = metrics_labels("target", s->conf.turn.store.targets[t], "sku", item,
+					    "state", state, NULL);
+
+	v->licences = mem_resize((void *)v->licences, (v->licences_n + 1) * sizeof(*v->licences));
+	v->licences[v->licences_n++] = mem_dup(labels);
+	set(s, "licences", labels, (double)people);
+}
+
+static void forget_licences(struct session *s, struct target_view *v)
+{
+	for (size_t i = 0; i < v->licences_n; i++) {
+		if (s)
+			metrics_forget(s->metrics, "licences", v->licences[i]);
+		free(v->licences[i]);
+	}
+	v->licences_n = 0;
+}
+
+void gauges_target_done(struct target_view *v)
+{
+	forget_licences(NULL, v);
+	free((void *)v->licences);
+	free(v->configs);
+}
+
+static void set_licences(struct session *s, unsigned t)
+{
+	struct queue_taken taken;
+	struct slice sku;
+	uint64_t n;
+
+	forget_licences(s, &s->targets[t]);
+	for (unsigned i = 0; (n = queue_seats(turn_queue(s->turn), t, &i, &sku)) > 0;) {
+		CLEANUP(free_cleanup) char *text = slice_dup(sku);
+
+		set_licence(s, t, text, "waiting", n);
+	}
+	queue_taken(turn_queue(s->turn), t, &taken);
+	for (size_t i = 0; i < taken.n; i++)
+		set_licence(s, t, taken.items[i].name, "revoked", taken.items[i].people);
+	queue_taken_done(&taken);
+}
+
 static void set_target(struct session *s, unsigned t, int64_t now)
 {
 	const char *name = s->conf.turn.store.targets[t], *label;
@@ -447,6 +496,7 @@ static void set_target(struct session *s, unsigned t, int64_t now)
 	set(s, "desired_workers", label, gauges_desired(s, t, &c));
 	set_pace(s, t, &c);
 	set_worker_info(s, t);
+	set_licences(s, t);
 }
 
 static void set_instant(struct session *s, const char *name, const char *labels, int64_t unix_ms)

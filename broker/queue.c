@@ -39,7 +39,7 @@ static void target_free(struct target *t)
 		ring_done(&t->due[lane]);
 	ring_done(&t->approved);
 	ring_done(&t->names);
-	ring_done(&t->seats);
+	seats_done(t);
 	rids_done(&t->rids);
 	free(t->changes);
 	free(t->why);
@@ -74,6 +74,7 @@ void queue_free(struct queue *q)
 	free(q->pending);
 	approvals_done(q);
 	pool_done(&q->users);
+	takens_done(q);
 	pool_done(&q->rares);
 	pool_done(&q->leases);
 	pool_done(&q->held);

@@ -56,7 +56,8 @@ struct queue_target_conf {
 	struct fp config; /* mapping, policy, driver version; changed = all users due as bulk */
 	int64_t guard_count, guard_percent, guard_most; /* INTERFACES 5.9; hold when n > count and
 							   (n > percent of in-scope or n > most) */
-	int64_t settle_ms, settle_most_ms;		/* 10 s, 5 min */
+	int64_t licence_percent; /* the same for licences that are taken, counted by people; no most */
+	int64_t settle_ms, settle_most_ms; /* 10 s, 5 min */
 	int64_t retry_first_ms, retry_cap_ms, dead_after_ms;
 	int64_t budget, budget_per_ms; /* requests in a window; 0 = none */
 	int64_t concurrency;	       /* the most users in flight, all workers */
@@ -357,6 +358,10 @@ enum queue_approval queue_approval(const struct queue *q, unsigned target, const
 				   struct slice *ret_reason);
 /* Our clock is over a minute off the store's or a directory's: nothing time-driven and destructive until it is not. */
 void queue_clock_off(struct queue *q, bool off);
+/* The operator's word: what was taken from this user is given back now, whatever the schedule says, if no reason is left.
+ * Holds until the user is done. -ENOENT. */
+int queue_reinstate(struct queue *q, struct queue_page *page, unsigned target,
+		    const struct id *user) MUST_CHECK;
 
 /* ---- load: from the store, before the first page ---- */
 
@@ -415,6 +420,19 @@ void queue_counts(const struct queue *q, unsigned target, struct queue_counts *r
 /* As pace_tokens(); now_ms: as a page's. */
 bool queue_tokens(const struct queue *q, unsigned target, int64_t now_ms, double *ret_tokens,
 		  double *ret_full);
+/* How many wait for a seat: of the i-th sku on; 0: no more. Call with i one past the last that was given. */
+uint64_t queue_seats(const struct queue *q, unsigned target, unsigned *i, struct slice *ret_sku);
+/* From how many people each item was taken and not given back yet; walks all. */
+struct queue_taken {
+	struct queue_taken_item {
+		char *name;
+		uint64_t people;
+	} * items;
+	size_t n;
+};
+void queue_taken(const struct queue *q, unsigned target, struct queue_taken *ret);
+void queue_taken_done(struct queue_taken *t);
+bool queue_has_taken(const struct queue *q, unsigned target, const struct id *user);
 struct slice queue_pause_why(const struct queue *q, unsigned target);
 uint64_t queue_users(const struct queue *q, unsigned source);
 uint64_t queue_foreign(const struct queue *q, unsigned source); /* ids refused: another source's */

@@ -38,6 +38,11 @@ static bool held_of(const struct held *h, const struct ref *r)
 	return h->user == r->user && h->target == r->target;
 }
 
+static bool is_licence(const struct held *h)
+{
+	return strcmp(h->op, "licence_revoke") == 0;
+}
+
 static void count(struct queue *q, uint32_t i, int by)
 {
 	const struct held *h = held_at(q, i);
@@ -49,6 +54,8 @@ static void count(struct queue *q, uint32_t i, int by)
 	}
 	if (h->phase == QUEUE_WANTED)
 		t->wanted += (uint64_t)by;
+	if (h->phase == QUEUE_WANTED && is_licence(h))
+		t->licences_wanted += (uint64_t)by;
 	if (h->phase == QUEUE_HELD)
 		t->counts.held += (uint64_t)by;
 }
@@ -150,11 +157,26 @@ void held_take(struct queue *q, const struct ref *r, struct wire_list wants, boo
 	}
 }
 
+void held_permit(struct queue *q, const struct ref *r, struct slice op)
+{
+	struct held *h;
+
+	for (uint32_t i = held_first(q, r); i != NONE; i = held_at(q, i)->next) {
+		h = held_at(q, i);
+		if (held_of(h, r) && slice_is(op, h->op) && h->phase == QUEUE_GRANTED)
+			return;
+	}
+	h = held_at(q, held_add(q, r, op, (struct slice){0}));
+	h->phase = QUEUE_GRANTED;
+	h->since_ms = q->now_ms;
+	held_effect(q, h, QUEUE_PUT_HELD);
+}
+
 struct wire_list held_permits(struct queue *q, const struct ref *r)
 {
 	CLEANUP(buf_cleanup) struct buf b = {0};
 	struct wire_list list = {0};
-	uint32_t n = 0;
+	uint32_t n = seat_words(q, r, &b);
 
 	for (uint32_t i = held_first(q, r); i != NONE; i = held_at(q, i)->next) {
 		const struct held *h = held_at(q, i);
@@ -231,9 +253,12 @@ static int64_t number(struct slice text)
 	return n;
 }
 
-static struct grant *grant_of(struct target *t, int64_t minute)
+enum { OTHERS, LICENCES };
+enum { MINUTES = sizeof(((struct target *)0)->grants[0]) / sizeof(struct grant) };
+
+static struct grant *grant_of(struct target *t, int which, int64_t minute)
 {
-	return &t->grants[(uint64_t)minute % (sizeof(t->grants) / sizeof(*t->grants))];
+	return &t->grants[which][(uint64_t)minute % MINUTES];
 }
 
 void guard_load(struct queue *q, unsigned target, struct slice field, struct slice text)
@@ -247,43 +272,54 @@ void guard_load(struct queue *q, unsigned target, struct slice field, struct sli
 		t->hold_all = true;
 	} else if (slice_is(field, "verify_all")) {
 		t->walk |= WALK_VERIFY;
-	} else if (field.n > 2 && field.p[0] == 'g' && field.p[1] == ':' && value > 0) {
+	} else if (seat_load(q, target, field, text) || taken_load(q, target, field, text)) {
+		return;
+	} else if (field.n > 2 && (field.p[0] == 'g' || field.p[0] == 'l') && field.p[1] == ':' &&
+		   value > 0) {
 		struct grant *g;
 
 		minute = number((struct slice){field.p + 2, field.n - 2});
-		g = grant_of(t, minute);
+		g = grant_of(t, field.p[0] == 'l' ? LICENCES : OTHERS, minute);
 		if (minute > g->minute)
 			*g = (struct grant){minute, (uint64_t)value};
 	}
 }
 
-uint64_t guard_granted(const struct queue *q, const struct target *t)
+static uint64_t granted(const struct queue *q, const struct target *t, int which)
 {
 	int64_t minute = unix_now(q) / 60000;
 	uint64_t n = 0;
 
-	for (size_t i = 0; i < sizeof(t->grants) / sizeof(*t->grants); i++) {
-		if (t->grants[i].minute > minute - 60)
-			n += t->grants[i].n;
+	for (size_t i = 0; i < MINUTES; i++) {
+		if (t->grants[which][i].minute > minute - 60)
+			n += t->grants[which][i].n;
 	}
 	return n;
 }
 
-static void grant_count(struct queue *q, unsigned target, uint64_t n)
+uint64_t guard_granted(const struct queue *q, const struct target *t)
+{
+	return granted(q, t, OTHERS);
+}
+
+static void grant_count(struct queue *q, unsigned target, int which, uint64_t n)
 {
 	int64_t minute = unix_now(q) / 60000;
-	struct grant *g = grant_of(q->targets[target], minute);
+	struct grant *g = grant_of(q->targets[target], which, minute);
 	char field[32], text[32];
 
+	if (n == 0)
+		return;
 	if (g->minute != minute) {
 		if (g->n > 0) {
-			(void)snprintf(field, sizeof(field), "g:%" PRId64, g->minute);
+			(void)snprintf(field, sizeof(field), "%c:%" PRId64, "gl"[which],
+				       g -> minute);
 			guard_del(q, target, field);
 		}
 		*g = (struct grant){minute, 0};
 	}
 	g->n += n;
-	(void)snprintf(field, sizeof(field), "g:%" PRId64, g->minute);
+	(void)snprintf(field, sizeof(field), "%c:%" PRId64, "gl"[which], g -> minute);
 	(void)snprintf(text, sizeof(text), "%" PRIu64, g->n);
 	guard_put(q, target, field, slice_of(text));
 }
@@ -292,7 +328,7 @@ static void grant_count(struct queue *q, unsigned target, uint64_t n)
 
 static bool too_many(const struct queue *q, const struct target *t, uint64_t lately)
 {
-	uint64_t n = t->wanted + lately + guard_granted(q, t);
+	uint64_t n = t->wanted - t->licences_wanted + lately + guard_granted(q, t);
 	uint64_t most = (uint64_t)t->conf.guard_most, few = (uint64_t)t->conf.guard_count;
 
 	if (t->hold_all)
@@ -320,9 +356,48 @@ static uint64_t held_lately(const struct queue *q, unsigned target)
 		const struct held *h = held_at(q, i);
 
 		n += h->op && h->target == target && h->phase == QUEUE_HELD &&
-		     h->since_ms > q->now_ms - HOUR_MS;
+		     h->since_ms > q->now_ms - HOUR_MS && !is_licence(h);
 	}
 	return n;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* How many people lose a licence, each once; held: those whose loss was held within the hour, too. */
+static uint64_t losers(const struct queue *q, unsigned target, bool lately)
+{
+	uint32_t *users = mem_array(q->held.used + 1, sizeof(*users));
+	uint64_t people = 0;
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < q->held.used; i++) {
+		const struct held *h = held_at(q, i);
+
+		if (!h->op || h->target != target || !is_licence(h))
+			continue;
+		if (h->phase == QUEUE_WANTED ||
+		    (lately && h->phase == QUEUE_HELD && h->since_ms > q->now_ms - HOUR_MS))
+			users[n++] = h->user;
+	}
+	qsort(users, n, sizeof(*users), by_number);
+	for (size_t i = 0; i < n; i++)
+		people += i == 0 || users[i] != users[i - 1];
+	free(users);
+	return people;
+}
+
+static bool too_many_losers(const struct queue *q, unsigned target)
+{
+	const struct target *t = q->targets[target];
+	uint64_t n = losers(q, target, true) + granted(q, t, LICENCES);
+
+	return t->hold_all || (n > (uint64_t)t->conf.guard_count &&
+			       n * 100 > (uint64_t)t->conf.licence_percent * t->counts.in_scope);
 }
 
 bool queue_guard_holds(const struct queue *q, unsigned target, uint64_t more)
@@ -333,21 +408,24 @@ bool queue_guard_holds(const struct queue *q, unsigned target, uint64_t more)
 static void judge(struct queue *q, unsigned target)
 {
 	struct target *t = q->targets[target];
-	uint64_t n = t->wanted;
+	uint64_t others = t->wanted - t->licences_wanted, people = losers(q, target, false);
 	bool hold = too_many(q, t, held_lately(q, target));
+	bool hold_licences = too_many_losers(q, target);
 
 	for (uint32_t i = 0; i < q->held.used; i++) {
 		const struct held *h = held_at(q, i);
 
 		if (!h->op || h->serial || h->target != target || h->phase != QUEUE_WANTED)
 			continue;
-		if (hold)
+		if (is_licence(h) ? hold_licences : hold)
 			held_set(q, i, QUEUE_HELD);
 		else
 			held_grant(q, i);
 	}
 	if (!hold)
-		grant_count(q, target, n);
+		grant_count(q, target, OTHERS, others);
+	if (!hold_licences)
+		grant_count(q, target, LICENCES, people);
 	t->wanted_since_ms = t->settled_ms = 0;
 }
 

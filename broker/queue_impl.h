@@ -129,14 +129,15 @@ struct entry {
 _Static_assert(sizeof(struct entry) == 16, "memory per user and target (GOALS P10)");
 
 enum wait_kind { WAIT_NONE, WAIT_NAME, WAIT_SEAT, WAIT_RID, WAIT_REF };
-enum { LISTED_NAME = 1, LISTED_SEAT = 2 };
 
 struct rare {
 	uint32_t next; /* chain, free list */
 	uint32_t user;
 	uint16_t target;
 	uint8_t wait;
-	uint8_t listed; /* bits: lies in the target's list of those that wait for a name, a seat */
+	bool listed;	/* lies in the target's list of those that wait for a name */
+	uint16_t seat;	/* in which line for a seat, and one; 0: in none */
+	char *taken;	/* by the licence policy: JSON as the worker said it; NULL: nothing */
 	uint32_t heap;	/* place + 1; 0: no timer */
 	uint32_t lease; /* NONE */
 	uint32_t attempts;
@@ -242,12 +243,15 @@ struct target {
 	struct queue_counts counts;
 	struct rids rids;
 	/* waits */
-	struct ring names, seats;
+	struct ring names;
 	struct wake {
 		bool changed;  /* wake them at next_ms */
 		uint64_t page; /* of the newest change */
 		int64_t next_ms, last_ms;
-	} name_wake, seat_wake;
+	} name_wake;
+	struct line *lines; /* queue_seat.c */
+	unsigned lines_n;
+	uint64_t seat_page; /* the newest in which a seat came free */
 	/* link changes */
 	struct change *changes;
 	uint64_t changes_n;
@@ -255,7 +259,7 @@ struct target {
 	unsigned walk;
 	uint32_t walk_at;
 	/* guard */
-	uint64_t wanted;
+	uint64_t wanted, licences_wanted; /* the latter are part of the former */
 	int64_t wanted_since_ms, settled_ms, settle_seen_ms;
 	bool settling, hold_all;
 	/* one at a time */
@@ -264,7 +268,7 @@ struct target {
 	struct grant {
 		int64_t minute;
 		uint64_t n;
-	} grants[62];
+	} grants[2][62]; /* of licences, and all others */
 };
 
 struct timer {
@@ -464,9 +468,31 @@ void owed_take(struct queue *q, const struct ref *r, struct wire_list owed,
 void refs_set(struct queue *q, uint32_t user, struct wire_list refs);
 void referrers_wake(struct queue *q, const struct ref *r);
 
+/* ---- queue_seat.c ---- */
+
+/* A parked one waits for a seat of the sku; who is in its line keeps his place. */
+void seat_wait(struct queue *q, const struct ref *r, struct slice sku,
+	       const struct queue_lease *dispatch);
+void seat_leave(struct queue *q, const struct ref *r);
+void seats_freed(struct queue *q, unsigned target);
+void seats_run(struct queue *q, unsigned target);
+int64_t seats_next(const struct queue *q, unsigned target);
+/* Appends "no_seat" for every sku that others come before him for; how many. */
+uint32_t seat_words(const struct queue *q, const struct ref *r, struct buf *out);
+bool seat_load(struct queue *q, unsigned target, struct slice field, struct slice text);
+void seats_resolve(struct queue *q); /* after the load of all */
+void seats_done(struct target *t);
+
+/* ---- queue_taken.c ---- */
+
+void taken_take(struct queue *q, const struct ref *r, struct slice text);
+bool taken_load(struct queue *q, unsigned target, struct slice field, struct slice text);
+void takens_done(struct queue *q);
+
 /* ---- queue_guard.c ---- */
 
 void held_take(struct queue *q, const struct ref *r, struct wire_list wants, bool planned);
+void held_permit(struct queue *q, const struct ref *r, struct slice op); /* at once, by a person */
 struct wire_list held_permits(struct queue *q, const struct ref *r);
 void guard_tick(struct queue *q, unsigned target);
 int64_t guard_next(const struct queue *q, unsigned target);

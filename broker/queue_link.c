@@ -324,22 +324,17 @@ static bool after(struct slice text, const char *prefix, struct slice *ret_rest)
 	return true;
 }
 
-static void list_wait(struct queue *q, const struct ref *r, enum wait_kind kind,
-		      const struct queue_lease *dispatch)
+static void name_wait(struct queue *q, const struct ref *r, const struct queue_lease *dispatch)
 {
 	struct target *t = q->targets[r->target];
-	struct wake *wake = kind == WAIT_NAME ? &t->name_wake : &t->seat_wake;
-	uint8_t bit = kind == WAIT_NAME ? LISTED_NAME : LISTED_SEAT;
 	struct rare *x = rare_need(q, r);
 
-	x->wait = (uint8_t)kind;
-	if (!(x->listed & bit))
-		ring_push(kind == WAIT_NAME ? &t->names : &t->seats, r->user);
-	x->listed |= bit;
-	if (kind == WAIT_SEAT && wake->next_ms <= q->now_ms)
-		wake->next_ms = q->now_ms + SEAT_WAKE_MS;
-	if (dispatch && (dispatch->epoch != q->page->epoch || wake->page > dispatch->page))
-		wake->changed = true;
+	x->wait = WAIT_NAME;
+	if (!x->listed)
+		ring_push(&t->names, r->user);
+	x->listed = true;
+	if (dispatch && (dispatch->epoch != q->page->epoch || t->name_wake.page > dispatch->page))
+		t->name_wake.changed = true;
 }
 
 /* The holder of a rid will be done again some day, or has been since the dispatch. */
@@ -349,7 +344,7 @@ static bool rid_wait(struct queue *q, const struct ref *r, struct slice rid,
 	uint32_t owner = rids_get(&q->targets[r->target]->rids, rid_hash(q, rid));
 
 	if (owner == NONE || owner == r->user) {
-		list_wait(q, r, WAIT_NAME, dispatch);
+		name_wait(q, r, dispatch);
 		return false;
 	}
 	if (dispatch && link_changed_since(q, r->target, owner, dispatch))
@@ -366,9 +361,9 @@ bool wait_begin(struct queue *q, const struct ref *r, struct slice waits,
 	struct id of;
 
 	if (after(waits, "name:", &rest))
-		list_wait(q, r, WAIT_NAME, dispatch);
+		name_wait(q, r, dispatch);
 	else if (after(waits, "seat:", &rest))
-		list_wait(q, r, WAIT_SEAT, dispatch);
+		seat_wait(q, r, rest, dispatch);
 	else if (after(waits, "rid:", &rest))
 		return rid_wait(q, r, rest, dispatch);
 	else if (after(waits, "ref:", &rest) && id_parse(rest, &of) == 0) {
@@ -390,6 +385,7 @@ void wait_later(struct queue *q, const struct ref *r, struct slice waits)
 
 void wait_resolve(struct queue *q)
 {
+	seats_resolve(q);
 	for (size_t i = 0; i < q->pending_n; i++) {
 		struct ref r;
 
@@ -434,6 +430,7 @@ void name_freed(struct queue *q, unsigned target)
 void ops_done(struct queue *q, unsigned target, struct slice ops)
 {
 	static const char *const frees[] = {"update", "rename", "disable", "delete", "restore"};
+	static const char *const seats[] = {"licence_revoke", "disable", "delete"};
 	struct target *t = q->targets[target];
 
 	for (size_t i = 0; i < sizeof(frees) / sizeof(*frees); i++) {
@@ -442,38 +439,41 @@ void ops_done(struct queue *q, unsigned target, struct slice ops)
 			break;
 		}
 	}
-	if (text_has(ops, "licence_revoke") || text_has(ops, "delete"))
-		changed(q, &t->seat_wake);
+	for (size_t i = 0; i < sizeof(seats) / sizeof(*seats); i++) {
+		if (text_has(ops, seats[i])) {
+			seats_freed(q, target);
+			break;
+		}
+	}
 }
 
 /* Waking all for one that may go now costs requests that the others need: so many a second, and no more. */
-static int64_t wake_at(const struct wake *wake, uint32_t waiting, bool timed)
+static int64_t names_wake_at(const struct target *t)
 {
-	if (wake->changed)
-		return wake->last_ms + NAME_WAKE_MS + (int64_t)waiting * WAKE_EACH_MS;
-	return timed ? wake->next_ms : INT64_MAX;
+	const struct wake *wake = &t->name_wake;
+
+	if (t->names.n == 0 || !wake->changed)
+		return INT64_MAX;
+	return wake->last_ms + NAME_WAKE_MS + (int64_t)t->names.n * WAKE_EACH_MS;
 }
 
-static void wake_list(struct queue *q, unsigned target, enum wait_kind kind)
+static void names_run(struct queue *q, unsigned target)
 {
 	struct target *t = q->targets[target];
-	struct ring *ring = kind == WAIT_NAME ? &t->names : &t->seats;
-	struct wake *wake = kind == WAIT_NAME ? &t->name_wake : &t->seat_wake;
-	uint8_t bit = kind == WAIT_NAME ? LISTED_NAME : LISTED_SEAT;
-	uint32_t n = ring->n;
+	uint32_t n = t->names.n;
 
 	if (n == 0)
-		wake->changed = false;
-	if (n == 0 || q->now_ms < wake_at(wake, n, kind == WAIT_SEAT))
+		t->name_wake.changed = false;
+	if (q->now_ms < names_wake_at(t))
 		return;
 	for (unsigned i = 0; i < WAKE_STEP && n > 0; i++, n--) {
 		struct rare *x;
 		struct ref r;
 
-		entry_find(q, target, ring_pop(ring), &r);
+		entry_find(q, target, ring_pop(&t->names), &r);
 		x = rare_get(q, &r);
-		x->listed &= (uint8_t)~bit;
-		if (r.e->state == QUEUE_PARKED && x->wait == kind)
+		x->listed = false;
+		if (r.e->state == QUEUE_PARKED && x->wait == WAIT_NAME)
 			entry_cause(q, &r, CAUSE_OTHER | CAUSE_LIVE);
 		else
 			rare_trim(q, &r);
@@ -482,22 +482,19 @@ static void wake_list(struct queue *q, unsigned target, enum wait_kind kind)
 		q->more = true;
 		return;
 	}
-	wake->changed = false;
-	wake->last_ms = q->now_ms;
-	wake->next_ms = q->now_ms + SEAT_WAKE_MS;
+	t->name_wake.changed = false;
+	t->name_wake.last_ms = q->now_ms;
 }
 
 void wakes_run(struct queue *q, unsigned target)
 {
-	wake_list(q, target, WAIT_NAME);
-	wake_list(q, target, WAIT_SEAT);
+	names_run(q, target);
+	seats_run(q, target);
 }
 
 int64_t wakes_next(const struct queue *q, unsigned target)
 {
-	const struct target *t = q->targets[target];
-	int64_t names = t->names.n ? wake_at(&t->name_wake, t->names.n, false) : INT64_MAX;
-	int64_t seats = t->seats.n ? wake_at(&t->seat_wake, t->seats.n, true) : INT64_MAX;
+	int64_t names = names_wake_at(q->targets[target]), seats = seats_next(q, target);
 
 	return names < seats ? names : seats;
 }

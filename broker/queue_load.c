@@ -146,6 +146,7 @@ void queue_load_held(struct queue *q, unsigned target, const struct queue_held_r
 		return;
 	}
 	t->wanted += h->phase == QUEUE_WANTED;
+	t->licences_wanted += h->phase == QUEUE_WANTED && slice_is(row->op, "licence_revoke");
 	t->counts.held += h->phase == QUEUE_HELD;
 }
 

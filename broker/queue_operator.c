@@ -52,6 +52,19 @@ int queue_resync(struct queue *q, struct queue_page *page, unsigned target, cons
 	return rc;
 }
 
+int queue_reinstate(struct queue *q, struct queue_page *page, unsigned target,
+		    const struct id *user)
+{
+	struct ref r;
+	int rc = find(q, page, target, user, &r);
+
+	if (rc < 0 || !queue_has_taken(q, target, user))
+		return -ENOENT;
+	held_permit(q, &r, SLICE("licence_reinstate"));
+	entry_cause(q, &r, CAUSE_NEWER | CAUSE_LIVE | CAUSE_NO_WAIT);
+	return 0;
+}
+
 int queue_set_pause(struct queue *q, struct queue_page *page, unsigned target, bool paused,
 		    struct slice why)
 {

@@ -257,7 +257,6 @@ static void done(struct queue *q, const struct ref *r, struct outcome *o)
 	if (o->w->wants.count == 0 && !fp_is_none(&o->w->applied))
 		page_user_effect(q, QUEUE_PUT_APPLIED, r)->fp = o->w->applied;
 	waiters_wake(q, r, WAKE_PARKED);
-	ops_done(q, r->target, o->w->ops);
 	o->l.to = wanted_since(r, o) ? QUEUE_DUE : QUEUE_CLEAN;
 }
 
@@ -390,6 +389,16 @@ static void count(struct queue *q, const struct ref *r, const struct outcome *o)
 	c->redelivered += o->l.to == QUEUE_DUE && o->l.undone;
 }
 
+/* Waits for no seat any more. */
+static bool over(const struct outcome *o)
+{
+	static const char prefix[] = "seat:";
+	bool seat = o->waits.n > 5 && memcmp(o->waits.p, prefix, 5) == 0;
+
+	return o->l.verdict == VERDICT_DONE || o->l.to == QUEUE_DEAD ||
+	       (o->l.verdict == VERDICT_PARKED && !seat);
+}
+
 static void result_take(struct queue *q, const struct ref *r, const struct wire_result *w)
 {
 	const struct queue_lease lease = lease_of(q, r)->row;
@@ -403,6 +412,10 @@ static void result_take(struct queue *q, const struct ref *r, const struct wire_
 	owed_take(q, r, w->owed, &lease);
 	link_take(q, r, &o);
 	judge(q, r, &o);
+	ops_done(q, r->target, w->ops);
+	taken_take(q, r, w->taken);
+	if (over(&o))
+		seat_leave(q, r);
 	if (!of_target(o.l.verdict) &&
 	    pace_answered(pace, o.l.verdict != VERDICT_RETRY, w->requests, q->now_ms))
 		pause_put(q, r->target, (struct slice){0});

@@ -165,8 +165,9 @@ void rare_trim(struct queue *q, const struct ref *r)
 	if (i == NONE)
 		return;
 	x = rare_at(q, i);
-	if (x->wait || x->listed || x->heap || x->lease != NONE || x->attempts || x->due_ms ||
-	    x->failing_ms || x->verify_ms || x->look_again_ms || x->blocked_ms)
+	if (x->wait || x->listed || x->seat || x->taken || x->heap || x->lease != NONE ||
+	    x->attempts || x->due_ms || x->failing_ms || x->verify_ms || x->look_again_ms ||
+	    x->blocked_ms)
 		return;
 	chain_remove(&q->rares_by_user, &of, i);
 	pool_give(&q->rares, i);

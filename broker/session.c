@@ -455,7 +455,7 @@ void session_free(struct session *s)
 	for (size_t i = 0; i < s->conf.turn.store.sources_n; i++)
 		view_free(&s->sources[i]);
 	for (size_t i = 0; i < s->conf.turn.store.targets_n; i++)
-		free(s->targets[i].configs);
+		gauges_target_done(&s->targets[i]);
 	free(s->sources);
 	free(s->targets);
 	gauges_forget_flights(s);

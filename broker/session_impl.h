@@ -85,6 +85,8 @@ struct target_view {
 	unsigned failures;	    /* that are in it */
 	struct fp config, *configs; /* newest; all seen */
 	size_t configs_n;
+	char **licences; /* labels of that gauge, as last told */
+	size_t licences_n;
 };
 
 struct session {
@@ -108,6 +110,8 @@ struct session {
 	void *stopped_arg;
 };
 
+/* gauges.c */
+void gauges_target_done(struct target_view *v);
 /* session.c */
 struct peer *session_peer(struct session *s, uint64_t number);
 struct peer *session_routed(struct session *s, struct slice route);

@@ -44,6 +44,7 @@ static struct queue_target_conf target_conf(const struct conf_node *n, const cha
 		.guard_count = conf_int(guard, "count"),
 		.guard_percent = conf_int(guard, "percent"),
 		.guard_most = conf_int(guard, "most"),
+		.licence_percent = conf_int(conf_section(n, "licence_policy"), "cap_per_run"),
 		.settle_ms = conf_int(guard, "settle"),
 		.settle_most_ms = SETTLE_MOST_MS,
 		.retry_first_ms = conf_int(retry, "first"),

@@ -108,6 +108,8 @@ struct store_people {
 void store_people_json(struct store *s, const struct store_people *of, store_text_fn fn, void *arg);
 /* Holds of a source (group or source shrank): {field: text} as the engine wrote them. */
 void store_holds_json(struct store *s, const char *source, store_text_fn fn, void *arg);
+/* Fields of guard:TARGET, likewise. */
+void store_guard_json(struct store *s, const char *target, store_text_fn fn, void *arg);
 void store_log_json(struct store *s, size_t most, store_text_fn fn, void *arg);
 
 /* store_peek.c: what a task of each of these users at the target would carry, as the store has it now; nothing is taken away

@@ -405,7 +405,8 @@ void store_stuck_json(struct store *s, const char *target, const char *kind, siz
 	list_hash(r, target_named(s, target)->stuck, most, stuck_row);
 }
 
-static void holds_read(void *arg, enum redis_class class, const redisReply *reply)
+/* What the engine put there: "s:FIELD" of a source, "t:FIELD" of a target. */
+static void guard_read(void *arg, enum redis_class class, const redisReply *reply)
 {
 	struct read *r = arg;
 	cJSON *holds;
@@ -419,7 +420,7 @@ static void holds_read(void *arg, enum redis_class class, const redisReply *repl
 		struct slice name = store_text(reply->element[i]);
 		char *text;
 
-		if (name.n < 2 || memcmp(name.p, "s:", 2) != 0 || !utf8_valid(name))
+		if (name.n < 2 || memcmp(name.p, r->kind, 2) != 0 || !utf8_valid(name))
 			continue;
 		text = slice_dup((struct slice){name.p + 2, name.n - 2});
 		store_add_text(holds, text, store_text(reply->element[i + 1]));
@@ -434,7 +435,18 @@ void store_holds_json(struct store *s, const char *source, store_text_fn fn, voi
 	struct slice argv[] = {SLICE("HGETALL"), slice_of(source_named(s, source)->guard)};
 
 	r->text = fn;
-	redis_call(s->redis, argv, 2, holds_read, r);
+	r->kind = "s:";
+	redis_call(s->redis, argv, 2, guard_read, r);
+}
+
+void store_guard_json(struct store *s, const char *target, store_text_fn fn, void *arg)
+{
+	struct read *r = read_new(s, arg);
+	struct slice argv[] = {SLICE("HGETALL"), slice_of(target_named(s, target)->guard)};
+
+	r->text = fn;
+	r->kind = "t:";
+	redis_call(s->redis, argv, 2, guard_read, r);
 }
 
 static void log_read(void *arg, enum redis_class class, const redisReply *reply)

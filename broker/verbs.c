@@ -491,6 +491,8 @@ static const struct {
 	{"apply_state", apply_state},
 	{"plan_claims", plan_claims},
 	{"user_find", plan_find},
+	{"licence_ls", verbs_licence_ls},
+	{"licence_reinstate", verbs_licence_reinstate},
 };
 
 bool verbs_call(struct request *r, const char *verb)

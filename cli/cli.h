@@ -24,6 +24,7 @@ int cli_parked(const struct cli *cli, int argc, char **argv);
 int cli_link(const struct cli *cli, int argc, char **argv);
 int cli_match(const struct cli *cli, int argc, char **argv);
 int cli_held(const struct cli *cli, int argc, char **argv);
+int cli_licence(const struct cli *cli, int argc, char **argv);
 int cli_plan(const struct cli *cli, int argc, char **argv);
 int cli_apply(const struct cli *cli, int argc, char **argv);
 int cli_sync(const struct cli *cli, int argc, char **argv);

@@ -180,7 +180,8 @@ enum { WIRE_CONFIRM_GROUP, WIRE_CONFIRM_SOURCE, WIRE_CONFIRM_READ_ALL };
 
 /* verdict: enum wire_verdict. reason: a stable word (name_taken, no_seat, mandatory_missing…); detail: the target's own
  * words, redacted. after_ms: RETRY and THROTTLED. waits: what a PARKED user waits for ("name:VALUE", "seat:SKU",
- * "ref:ID"; or ""). owed: referenced users whose rid was missing. ops: what was done, "create update …". */
+ * "ref:ID"; or ""). owed: referenced users whose rid was missing. ops: what was done, "create update …".
+ * taken: what the licence policy took and has to give back, {"ITEM": {"at": ms, "reasons": [words]}} or "". */
 #define WIRE_RESULT(F)                                                                             \
 	F(u64, lease_epoch)                                                                        \
 	F(u64, lease_page)                                                                         \
@@ -202,7 +203,8 @@ enum { WIRE_CONFIRM_GROUP, WIRE_CONFIRM_SOURCE, WIRE_CONFIRM_READ_ALL };
 	F(i64, look_again_unix_ms)                                                                 \
 	F(text, waits)                                                                             \
 	F(list, owed, id)                                                                          \
-	F(list, wants, op)
+	F(list, wants, op)                                                                         \
+	F(text, taken)
 
 #define WIRE_ID(F)	 F(id, id)
 #define WIRE_ACCEPTED(F) F(u64, lease_epoch) F(u64, lease_page) F(u32, lease_index)

@@ -245,6 +245,24 @@ cJSON *licence_note_given(cJSON *remember, const char *item, bool given)
 	return remember;
 }
 
+void licence_taken_json(const cJSON *memory, struct buf *out)
+{
+	const struct licence_verdict v = {.memory = memory};
+	const cJSON *at = NULL, *keep;
+	cJSON *all = cJSON_CreateObject();
+	const char *item;
+
+	while (licence_next_taken(&v, &at, &item, &keep)) {
+		cJSON *one = cJSON_Duplicate(at, true);
+
+		cJSON_DeleteItemFromObjectCaseSensitive(one, "keep");
+		cJSON_AddItemToObject(all, item, one);
+	}
+	if (all->child)
+		json_canonical(all, out);
+	cJSON_Delete(all);
+}
+
 /* ---- the phase ---- */
 
 static bool any_taken(const struct licence_verdict *v, unsigned *ret_reasons)

@@ -119,6 +119,8 @@ bool licence_is_taken(const struct licence_verdict *v, const char *item);
 /* Walks what is remembered: *at = NULL to begin; false at the end. keep may come back NULL. */
 bool licence_next_taken(const struct licence_verdict *v, const cJSON **at, const char **ret_item,
 			const cJSON **ret_keep);
+/* All that is remembered as taken, for people: {"ITEM": {"at", "reasons"}}, canonical; nothing when there is none. */
+void licence_taken_json(const cJSON *memory, struct buf *out);
 bool licence_next_given(const struct licence_verdict *v, const cJSON **at, const char **ret_item);
 
 #endif

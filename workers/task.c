@@ -438,7 +438,7 @@ static void log_end_of(const struct task *t, const struct wire_result *r)
 
 void task_finish(struct task *t, const struct task_end *end)
 {
-	CLEANUP(buf_cleanup) struct buf memory = {0}, detail = {0}, waits = {0};
+	CLEANUP(buf_cleanup) struct buf memory = {0}, detail = {0}, waits = {0}, taken = {0};
 	struct task_end changed = {.verdict = VERDICT_RETRY, .reason = WIRE_CHANGED};
 
 	if (!fp_is_none(&t->expect) && !t->agreed && end->verdict == VERDICT_DONE)
@@ -447,6 +447,7 @@ void task_finish(struct task *t, const struct task_end *end)
 	bool whole = end->verdict == VERDICT_DONE && t->wants_n == 0;
 
 	task_move(t, TASK_REPORTED);
+	licence_taken_json(json_object(t->memory, "driver"), &taken);
 	settle_link(t);
 	if (t->memory->child)
 		json_canonical(t->memory, &memory);
@@ -474,7 +475,8 @@ void task_finish(struct task *t, const struct task_end *end)
 				.look_again_unix_ms = t->look_again_unix_ms,
 				.waits = buf_slice(&waits),
 				.owed = wire_list_of(&t->owed, t->owed_n),
-				.wants = wire_list_of(&t->wants, t->wants_n)};
+				.wants = wire_list_of(&t->wants, t->wants_n),
+				.taken = buf_slice(&taken)};
 
 	log_end_of(t, &r);
 	CRASH_POINT("worker.before_result");

@@ -100,8 +100,8 @@ struct mirror {
 	bool waits[TARGETS][USERS][USERS]; /* of, user */
 	uint8_t rid_owner[TARGETS][RIDS];  /* user + 1 */
 	struct {
-		char field[24], text[24];
-	} guard[TARGETS][ROWS / 4];
+		char field[48], text[48];
+	} guard[TARGETS][ROWS];
 	struct {
 		bool present;
 		struct queue_pause_row row;
@@ -136,7 +136,7 @@ static inline void mirror_guard(struct mirror *m, const struct queue_effect *f)
 {
 	int room = -1;
 
-	for (int i = 0; i < ROWS / 4; i++) {
+	for (int i = 0; i < ROWS; i++) {
 		char *field = m->guard[f->target][i].field;
 
 		if (f->field.n == strlen(field) && memcmp(field, f->field.p, f->field.n) == 0)
@@ -146,7 +146,7 @@ static inline void mirror_guard(struct mirror *m, const struct queue_effect *f)
 	}
 	if (f->kind == QUEUE_DEL_GUARD)
 		return;
-	CHECK(room >= 0 && f->field.n < 24 && f->detail.n < 24, "guard rows grow", 0, f->target);
+	CHECK(room >= 0 && f->field.n < 48 && f->detail.n < 48, "guard rows grow", 0, f->target);
 	memset(&m->guard[f->target][room], 0, sizeof(m->guard[0][0]));
 	memcpy(m->guard[f->target][room].field, f->field.p, f->field.n);
 	memcpy(m->guard[f->target][room].text, f->detail.p, f->detail.n);
@@ -405,7 +405,7 @@ static inline void mirror_load_target(const struct mirror *m, struct queue *q, u
 		if (m->waits[t][i / USERS][i % USERS])
 			queue_load_waiter(q, t, &of, &user);
 	}
-	for (int i = 0; i < ROWS / 4; i++) {
+	for (int i = 0; i < ROWS; i++) {
 		if (m->guard[t][i].field[0])
 			queue_load_guard(q, false, t, slice_of(m->guard[t][i].field),
 					 slice_of(m->guard[t][i].text));
