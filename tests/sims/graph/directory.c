@@ -93,15 +93,58 @@ uint32_t directory_find_mail(const struct directory *dir, struct slice mail, uin
 	return e;
 }
 
+static void set_seats(struct directory *dir, struct user *user, uint32_t licences,
+		      uint32_t inherited)
+{
+	uint32_t before = user->licences | user->inherited, after = licences | inherited;
+
+	for (uint32_t i = 0; i < dir->n_skus; i++)
+		dir->skus[i].used += (int64_t)(after >> i & 1) - (int64_t)(before >> i & 1);
+	user->licences = licences;
+	user->inherited = inherited;
+}
+
+void directory_license(struct directory *dir, uint32_t number, uint32_t licences)
+{
+	struct user *user = &dir->users[number];
+
+	set_seats(dir, user, licences, user->inherited);
+}
+
+/* What the groups bring, where there are seats. */
+static void inherit(struct directory *dir, uint32_t number)
+{
+	struct user *user = &dir->users[number];
+	uint32_t from_groups = 0, inherited = 0;
+
+	for (uint32_t i = 0; i < user->n_groups; i++)
+		from_groups |= dir->groups[user->groups[i]].licences;
+	for (uint32_t i = 0; i < dir->n_skus; i++) {
+		bool has = (user->licences | user->inherited) >> i & 1;
+
+		if (from_groups >> i & 1 && (has || dir->skus[i].used < dir->skus[i].seats))
+			inherited |= 1u << i;
+	}
+	set_seats(dir, user, user->licences, inherited);
+}
+
+void directory_plans(struct directory *dir, uint32_t number, uint32_t sku, struct slice plans)
+{
+	struct user *user = &dir->users[number];
+
+	if (!user->plans)
+		user->plans = xalloc(SKUS_MAX * sizeof *user->plans);
+	free(user->plans[sku]);
+	user->plans[sku] = xdup(plans.p, plans.n);
+}
+
 void directory_delete_user(struct directory *dir, uint32_t number, int64_t now_ms)
 {
 	struct user *user = &dir->users[number];
 
 	while (user->n_groups)
 		directory_remove_member(dir, user->groups[0], number);
-	for (uint32_t i = 0; i < dir->n_skus; i++)
-		dir->skus[i].used -= user->licences >> i & 1;
-	user->licences = 0;
+	directory_license(dir, number, 0);
 	user->live = false;
 	user->deleted_ms = now_ms;
 	dir->live_users--;
@@ -189,6 +232,7 @@ void directory_add_member(struct directory *dir, uint32_t group, uint32_t user)
 
 	add_number(&g->members, &g->n_members, &g->cap_members, user);
 	add_number(&u->groups, &u->n_groups, &u->cap_groups, group);
+	inherit(dir, user);
 }
 
 bool directory_remove_member(struct directory *dir, uint32_t group, uint32_t user)
@@ -196,8 +240,10 @@ bool directory_remove_member(struct directory *dir, uint32_t group, uint32_t use
 	struct group *g = &dir->groups[group];
 	struct user *u = &dir->users[user];
 
-	return drop_number(u->groups, &u->n_groups, group) &&
-	       drop_number(g->members, &g->n_members, user);
+	if (!drop_number(u->groups, &u->n_groups, group))
+		return false;
+	inherit(dir, user);
+	return drop_number(g->members, &g->n_members, user);
 }
 
 void directory_delete_group(struct directory *dir, uint32_t group)
@@ -222,6 +268,9 @@ void directory_clear(struct directory *dir)
 		free(user->mail);
 		free(user->roles);
 		free(user->groups);
+		for (int k = 0; user->plans && k < SKUS_MAX; k++)
+			free(user->plans[k]);
+		free(user->plans);
 	}
 	for (uint32_t i = 0; i < dir->n_groups; i++) {
 		free(dir->groups[i].name);

@@ -4,7 +4,7 @@
 #include "index.h"
 #include "json.h"
 
-enum { NONE = UINT32_MAX, SKUS_MAX = 32 };
+enum { NONE = UINT32_MAX, SKUS_MAX = 32, PLANS_MAX = 16 };
 
 struct user {
 	uint8_t id[16];
@@ -14,7 +14,9 @@ struct user {
 	char *roles;		      /* of the directory, one name; NULL: none */
 	uint64_t password;	      /* hash */
 	uint64_t change;	      /* of the directory when it last changed, for delta */
-	uint32_t doc_n, licences;     /* bits: positions in skus */
+	uint32_t doc_n, licences;     /* bits: positions in skus, assigned directly … */
+	uint32_t inherited;	      /* … and by groups, as far as there were seats */
+	char **plans;		      /* SKUS_MAX JSON arrays of disabled plans; NULL: none */
 	uint32_t manager;	      /* number + 1 */
 	uint32_t *groups, n_groups, cap_groups;
 	bool live, purged, synced, enabled;
@@ -24,12 +26,15 @@ struct group {
 	uint8_t id[16];
 	char *name;
 	uint32_t *members, n_members, cap_members; /* users' numbers */
+	uint32_t licences;			   /* what its members inherit */
 	bool live, dynamic, synced;
 };
 
 struct sku {
 	char id[UUID_TEXT + 1], part[64];
 	int64_t seats, used;
+	char plans[PLANS_MAX][UUID_TEXT + 1];
+	int n_plans;
 };
 
 struct directory {
@@ -66,5 +71,9 @@ bool directory_is_member(const struct directory *dir, uint32_t group, uint32_t u
 void directory_add_member(struct directory *dir, uint32_t group, uint32_t user);
 bool directory_remove_member(struct directory *dir, uint32_t group, uint32_t user);
 void directory_delete_group(struct directory *dir, uint32_t group);
+
+/* The direct licences of a user; seats are counted here. */
+void directory_license(struct directory *dir, uint32_t user, uint32_t licences);
+void directory_plans(struct directory *dir, uint32_t user, uint32_t sku, struct slice plans);
 
 void directory_clear(struct directory *dir);

@@ -98,9 +98,17 @@ const char *users_seed(struct graph *g, const struct json *object);
 
 /* relations.c: what stands behind /users/{id}/; false if there is no such path */
 bool relations_route(struct graph *g, struct sim_call *call, uint32_t number, struct slice rest);
-void skus_list(struct graph *g, struct sim_call *call);
 /* The object that a body's or array's "@odata.id" names: a user, a group | LINK_GROUP, or NONE. */
 uint32_t relations_target(struct graph *g, struct slice url);
+
+/* licences.c */
+bool licences_assign(struct graph *g, struct sim_call *call, uint32_t number);
+bool licences_details(struct graph *g, struct sim_call *call, uint32_t number);
+const char *licences_seed(struct graph *g, uint32_t number, const struct json *list);
+void skus_list(struct graph *g, struct sim_call *call);
+uint32_t skus_find(const struct graph *g, struct slice id); /* NONE */
+bool skus_bits(const struct graph *g, const struct json *list, uint32_t *ret_bits);
+const char *skus_seed(struct graph *g, const struct json *object);
 
 /* groups.c */
 void groups_route(struct graph *g, struct sim_call *call, struct slice rest);

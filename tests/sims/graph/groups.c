@@ -321,6 +321,8 @@ const char *groups_seed(struct graph *g, const struct json *object)
 	uint32_t number = directory_add_group(&g->dir, id, json_get_string(object, "displayName"));
 	g->dir.groups[number].dynamic = json_get_bool(object, "dynamic", false);
 	g->dir.groups[number].synced = json_get_bool(object, "onPremisesSyncEnabled", false);
+	if (!skus_bits(g, json_get(object, "licences"), &g->dir.groups[number].licences))
+		return "a licence names no SKU that was seeded before";
 	JSON_EACH(member, json_get(object, "members"))
 	{
 		uint32_t user = users_find(g, member->string);

@@ -7,9 +7,11 @@
  *   knobs         struct graph_knobs in graph.h; the vendor's budgets are off until set:
  *                 {"writes": 3000, "units": 8000}
  *   POST /seed    {"users": [{properties, "id", "roles": "Global Administrator" (privileged),
- *                 "onPremisesSyncEnabled": true, "deleted": true}], "groups": [{"displayName", "id",
- *                 "members": [ids or names], "dynamic", "onPremisesSyncEnabled"}],
- *                 "skus": [{"skuId", "skuPartNumber", "seats"}]}
+ *                 "onPremisesSyncEnabled": true, "deleted": true, "licences": [ids, or {"skuId",
+ *                 "disabledPlans"}]}], "groups": [{"displayName", "id", "members": [ids or names],
+ *                 "dynamic", "onPremisesSyncEnabled", "licences": [ids]}],
+ *                 "skus": [{"skuId", "skuPartNumber", "seats", "servicePlans": [ids]}]}; a SKU that
+ *                 is there gets other seats
  * /v1.0 is the API, /TENANT/oauth2/v2.0/token the token endpoint, both on one port.
  */
 #include <openssl/pem.h>
@@ -81,7 +83,7 @@ static void print_user(struct graph *g, uint32_t number, struct text *out)
 		text_char(out, ',');
 		text_add(out, user->doc + 1, user->doc_n - 2);
 	}
-	if (user->licences) {
+	if (user->licences | user->inherited) {
 		text_str(out, ",\"assignedLicenses\":");
 		props_print(g, prop_find(SLICE("assignedLicenses")), number, NULL, out);
 	}
@@ -104,18 +106,7 @@ static void on_print(struct sim *sim, bool groups, uint32_t number, struct text 
 
 static const char *seed_sku(struct sim *sim, const struct json *object)
 {
-	struct graph *g = sim->state;
-	struct slice id = json_get_string(object, "skuId");
-	struct slice part = json_get_string(object, "skuPartNumber");
-	struct sku *sku = &g->dir.skus[g->dir.n_skus];
-
-	if (g->dir.n_skus == SKUS_MAX || id.n != UUID_TEXT || part.n >= sizeof sku->part)
-		return "a SKU needs a skuId (GUID); there can be 32";
-	memcpy(sku->id, id.p, id.n);
-	memcpy(sku->part, part.p, part.n);
-	sku->seats = json_get_number(object, "seats", 0);
-	g->dir.n_skus++;
-	return NULL;
+	return skus_seed(sim->state, object);
 }
 
 static const char *seed_user(struct sim *sim, const struct json *object)
@@ -129,7 +120,7 @@ static const char *seed_group(struct sim *sim, const struct json *object)
 }
 
 static const struct sim_seed seeds[] = {
-	{"users", seed_user}, {"groups", seed_group}, {"skus", seed_sku}, {NULL, NULL}};
+	{"skus", seed_sku}, {"users", seed_user}, {"groups", seed_group}, {NULL, NULL}};
 
 static void on_stats(struct sim *sim, struct text *out)
 {

@@ -240,7 +240,7 @@ struct ofilter *ofilter_parse(struct arena *arena, struct slice text, bool *ret_
 static bool has_licence(const struct graph *g, uint32_t number, struct slice sku)
 {
 	for (uint32_t i = 0; i < g->dir.n_skus; i++) {
-		if (g->dir.users[number].licences >> i & 1 &&
+		if ((g->dir.users[number].licences | g->dir.users[number].inherited) >> i & 1 &&
 		    slice_is_nocase(sku, g->dir.skus[i].id))
 			return true;
 	}

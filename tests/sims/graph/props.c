@@ -344,22 +344,51 @@ static void print_date(int64_t unix_ms, struct text *out)
 	text_char(out, '"');
 }
 
+/* The group that brings a licence. */
+static void print_bringer(const struct graph *g, const struct user *user, uint32_t sku,
+			  struct text *out)
+{
+	char id[UUID_TEXT + 1];
+
+	for (uint32_t i = 0; i < user->n_groups; i++) {
+		const struct group *group = &g->dir.groups[user->groups[i]];
+
+		if (!(group->licences >> sku & 1))
+			continue;
+		uuid_print(group->id, id);
+		text_fmt(out, "\"%s\"", id);
+		return;
+	}
+}
+
+static void print_licence(const struct graph *g, const struct user *user, uint32_t sku, bool direct,
+			  struct text *out)
+{
+	const char *plans = direct && user->plans ? user->plans[sku] : NULL;
+
+	text_fmt(out, "%s{\"skuId\":\"%s\",\"disabledPlans\":%s",
+		 out->p[out->n - 1] == '[' ? "" : ",", g->dir.skus[sku].id, plans ? plans : "[]");
+}
+
 static void print_licences(const struct graph *g, const struct user *user, bool states,
 			   struct text *out)
 {
-	bool first = true;
-
 	text_char(out, '[');
 	for (uint32_t i = 0; i < g->dir.n_skus; i++) {
-		if (!(user->licences >> i & 1))
+		bool direct = user->licences >> i & 1, brought = user->inherited >> i & 1;
+
+		if (direct || (brought && !states)) {
+			print_licence(g, user, i, direct, out);
+			text_str(out, states ? ",\"assignedByGroup\":null,\"state\":\"Active\","
+					       "\"error\":\"None\"}"
+					     : "}");
+		}
+		if (!brought || !states)
 			continue;
-		text_fmt(out, "%s{\"skuId\":\"%s\",\"disabledPlans\":[]", first ? "" : ",",
-			 g->dir.skus[i].id);
-		if (states)
-			text_str(out, ",\"assignedByGroup\":null,\"state\":\"Active\",\"error\":"
-				      "\"None\"");
-		text_char(out, '}');
-		first = false;
+		print_licence(g, user, i, false, out);
+		text_str(out, ",\"assignedByGroup\":");
+		print_bringer(g, user, i, out);
+		text_str(out, ",\"state\":\"Active\",\"error\":\"None\"}");
 	}
 	text_char(out, ']');
 }

@@ -341,6 +341,8 @@ const char *users_seed(struct graph *g, const struct json *object)
 	g->dir.users[number].synced = json_get_bool(object, "onPremisesSyncEnabled", false);
 	if (roles.n)
 		g->dir.users[number].roles = xdup(roles.p, roles.n);
+	if (json_get(object, "licences") && licences_seed(g, number, json_get(object, "licences")))
+		return "a licence names no SKU that was seeded before";
 	if (json_get_bool(object, "deleted", false))
 		directory_delete_user(&g->dir, number, sim_now_ms(g->sim));
 	return NULL;
