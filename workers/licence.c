@@ -100,7 +100,9 @@ static unsigned reasons_now(const struct licence *l, const struct licence_facts 
 		reasons |= BIT(LICENCE_DISABLED);
 	if (!s)
 		return reasons;
-	if (snapshot_time(s, "locked_until") && !expired(s, "locked_until", v))
+	/* some directories disable by a lock for ever: that is one reason, not two */
+	if (snapshot_enabled(s) && snapshot_time(s, "locked_until") &&
+	    !expired(s, "locked_until", v))
 		reasons |= BIT(LICENCE_LOCKED);
 	if (expired(s, "password_expires_at", v))
 		reasons |= BIT(LICENCE_PASSWORD_EXPIRED);
