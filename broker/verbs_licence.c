@@ -47,7 +47,8 @@ static void add_taken(struct request *r, const char *user, const char *text)
 	const cJSON *item;
 
 	cJSON_ArrayForEach (item, items) {
-		cJSON *row = row_of(r, user, item->string ? item->string : "?", "revoked", json_int(item, "at", 0));
+		cJSON *row = row_of(r, user, item->string ? item->string : "?", "revoked",
+				    json_int(item, "at", 0));
 		const cJSON *reasons = json_array(item, "reasons");
 
 		cJSON_AddItemToObject(row, "reasons",

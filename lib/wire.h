@@ -13,7 +13,7 @@
 #include "buf.h"
 #include "id.h"
 
-enum { WIRE_VERSION = 4, WIRE_HEADER = 26, WIRE_MESSAGE_MAX = 64 << 20 };
+enum { WIRE_VERSION = 5, WIRE_HEADER = 26, WIRE_MESSAGE_MAX = 64 << 20 };
 
 /* Who the broker is now: fencing number and nonce (0, 0: not known yet). */
 struct wire_epoch {
