@@ -135,18 +135,19 @@ const struct conf_key conf_keys[] = {
 	{"sources.*.routes.*.exclude", CONF_LIST, "[]", NULL, "Ids that are never in scope."},
 
 	{"targets", CONF_SECTIONS, "", NULL, "The services, by name."},
-	{"targets.*.driver", CONF_WORD, NULL, "graph|scim|salesforce|incidentiq",
+	{"targets.*.driver", CONF_WORD, NULL, "graph|scim|salesforce|rescue|incidentiq",
 	 "graph: Microsoft 365 (Graph); scim: any SCIM 2.0 service; salesforce: Salesforce (REST); "
-	 "incidentiq: Incident IQ."},
+	 "rescue: LogMeIn (GoTo) Rescue; incidentiq: Incident IQ."},
 	{"targets.*.url", CONF_URL, NULL, "https|http",
 	 "Base URL of the API; http:// only to this host."},
 	{"targets.*.login_url", CONF_URL, "", "https|http",
 	 "Where tokens come from; none: graph https://login.microsoftonline.com, salesforce url."},
 	{"targets.*.tenant", CONF_TEXT, "", NULL, "Driver graph: the tenant's id."},
 	{"targets.*.auth", CONF_SECTION, NULL, NULL, "Who dirpipe is to the service."},
-	{"targets.*.auth.method", CONF_WORD, NULL, "client_secret|certificate|bearer|jwt|password",
+	{"targets.*.auth.method", CONF_WORD, NULL,
+	 "client_secret|certificate|bearer|jwt|password|login",
 	 "How it proves that; jwt: an assertion for auth.username, signed with auth.private_key; "
-	 "password is retired."},
+	 "password is retired; login: the service's own log-in (driver rescue)."},
 	{"targets.*.auth.client_id", CONF_TEXT, "", NULL,
 	 "All methods but bearer: the application's id."},
 	{"targets.*.auth.client_secret", CONF_SECRET, "", NULL,
@@ -157,10 +158,10 @@ const struct conf_key conf_keys[] = {
 	{"targets.*.auth.private_key", CONF_SECRET, "", NULL,
 	 "Methods certificate and jwt: the key (PEM)."},
 	{"targets.*.auth.username", CONF_TEXT, "", NULL,
-	 "Methods jwt and password: the service's user that dirpipe is."},
+	 "Methods jwt, password and login: the service's user that dirpipe is."},
 	{"targets.*.auth.audience", CONF_TEXT, "", NULL,
 	 "Method jwt: whom the assertion is for; none: login_url."},
-	{"targets.*.auth.password", CONF_SECRET, "", NULL, "Method password."},
+	{"targets.*.auth.password", CONF_SECRET, "", NULL, "Methods password and login."},
 	{"targets.*.auth.security_token", CONF_SECRET, "", NULL,
 	 "Method password: goes behind the password."},
 	{"targets.*.auth.token", CONF_SECRET, "", NULL, "Method bearer: the token."},
@@ -201,10 +202,13 @@ const struct conf_key conf_keys[] = {
 	 "true: a target that is new begins paused, so that `dirpipe plan` and `apply` come first; "
 	 "`dirpipe "
 	 "resume` ends that for good."},
+	{"targets.*.default_password", CONF_SECRET, "", NULL,
+	 "Driver rescue: the first password of new technicians, sent once; none: a random one "
+	 "each."},
 	{"targets.*.create", CONF_BOOL, "true", NULL, "May accounts be created?"},
 	{"targets.*.settle", CONF_DURATION, "0", "0..1h",
 	 "After a creation of unknown outcome: how long until not found is believed; 0: as the "
-	 "driver says (graph 60s, scim 5s, incidentiq 60s)."},
+	 "driver says (graph 60s, scim 5s, incidentiq 60s, rescue 2s)."},
 	{"targets.*.leave", CONF_WORD, "disable", "disable|delete|unlink",
 	 "What happens to who leaves the scope or the directory."},
 	{"targets.*.delete_after", CONF_DURATION, "30d", "0..3650d",

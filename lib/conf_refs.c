@@ -312,6 +312,7 @@ static void check_auth(const struct scope *s, const struct conf_node *auth, cons
 		{"bearer", "token", false},
 		{"jwt", "client_id private_key username", false},
 		{"password", "client_id username password", false},
+		{"login", "username password", false},
 	};
 	bool graph = driver && strcmp(driver, "graph") == 0;
 

@@ -140,6 +140,12 @@ static bool goes_again(struct exchange *x, const struct parcel *p, struct exchan
 {
 	struct verdict *v = &o->verdict;
 
+	if (v->class == VERDICT_CLASS_OK && o->answer->more) {
+		if (++job->parts < TARGET_PARTS)
+			return true;
+		v->class = VERDICT_CLASS_RETRY;
+		v->reason = "too_many_parts";
+	}
 	if (v->class == VERDICT_CLASS_AUTH && !job->replayed &&
 	    oauth_refused(x->conf.oauth, p->bearer.p)) {
 		job->replayed = true;
@@ -279,9 +285,21 @@ static void on_response(void *arg, const struct http_response *r)
 
 /* ---- sending ---- */
 
+/* Never into the parcel's own request: that one may be sent again with another credential. */
+static void form_with_credential(const struct parcel *p, const char *field, struct buf *out)
+{
+	buf_add(out, p->request.body.p, p->request.body.n);
+	if (out->n)
+		buf_addc(out, '&');
+	buf_addf(out, "%s=", field);
+	http_escape(out, buf_slice(&p->bearer));
+}
+
 static void parcel_send(struct parcel *p, const char *bearer, int64_t timeout_ms)
 {
 	struct exchange *x = p->x;
+	const char *field = x->conf.driver->credential_field;
+	CLEANUP(buf_cleanup) struct buf form = {0};
 	CLEANUP(buf_cleanup) struct buf text = {0};
 	const char *lines[PARCEL_HEADERS];
 	uuid_t uuid;
@@ -291,11 +309,13 @@ static void parcel_send(struct parcel *p, const char *bearer, int64_t timeout_ms
 	buf_clear(&p->bearer);
 	buf_adds(&p->bearer, bearer);
 	parcel_headers(p, x->conf.driver->request_id_header, &text, lines);
+	if (field)
+		form_with_credential(p, field, &form);
 	struct http_request r = {.method = p->request.method,
 				 .url = p->request.url.p,
-				 .bearer = p->bearer.p,
+				 .bearer = field ? NULL : p->bearer.p,
 				 .headers = lines,
-				 .body = buf_slice(&p->request.body),
+				 .body = buf_slice(field ? &form : &p->request.body),
 				 .timeout_ms = timeout_ms,
 				 .fresh = x->fresh};
 
@@ -303,6 +323,7 @@ static void parcel_send(struct parcel *p, const char *bearer, int64_t timeout_ms
 	parcel_fly(&x->parcels, p);
 	CRASH_POINT("worker.before_request");
 	http_send(x->conf.http, &r, on_response, p);
+	secret_wipe(form.p, form.n);
 }
 
 static void parcel_refuse(struct parcel *p, const char *reason)

@@ -46,6 +46,7 @@ struct exchange_job {
 	unsigned lane;
 	size_t most;
 	int64_t queued_ms;
+	unsigned parts;
 	bool replayed, downgraded, repeated, split;
 };
 

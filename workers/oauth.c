@@ -262,6 +262,32 @@ static bool take_base(struct oauth *o, const cJSON *body)
 	return true;
 }
 
+static void keep_token(struct oauth *o, struct slice token, int64_t refresh_ms, int64_t expires_ms)
+{
+	secret_free(o->token);
+	o->token = secret_new(token.p, token.n);
+	o->refresh_ms = refresh_ms;
+	o->expires_ms = expires_ms;
+	o->refusals = o->troubles = 0;
+	o->next_try_ms = 0;
+}
+
+/* Nobody says how long it is good: until it is refused. */
+static int take_login(struct oauth *o, const struct http_response *r, int64_t *ret_after_ms)
+{
+	CLEANUP(buf_cleanup) struct buf token = {0};
+	int rc;
+
+	buf_clear(&o->last_why);
+	rc = o->conf.login->take(r->body, &token, ret_after_ms, &o->last_why);
+	if (rc == 0 && !token_valid(token.p))
+		rc = -EPROTO;
+	if (rc == 0)
+		keep_token(o, buf_slice(&token), INT64_MAX, INT64_MAX);
+	secret_wipe(token.p, token.n);
+	return rc;
+}
+
 static bool take_token(struct oauth *o, const cJSON *body)
 {
 	const char *token = json_text(body, "access_token"), *type = json_text(body, "token_type");
@@ -274,12 +300,7 @@ static bool take_token(struct oauth *o, const cJSON *body)
 	if (life <= 0 || life > LIFE_MOST_S)
 		life = LIFE_MOST_S; /* RFC 6749 5.1 only recommends to tell it */
 	margin = life * 1000 / 2 < MARGIN_MS ? life * 1000 / 2 : MARGIN_MS;
-	secret_free(o->token);
-	o->token = secret_new(token, strlen(token));
-	o->expires_ms = now + life * 1000;
-	o->refresh_ms = o->expires_ms - margin;
-	o->refusals = o->troubles = 0;
-	o->next_try_ms = 0;
+	keep_token(o, slice_of(token), now + life * 1000 - margin, now + life * 1000);
 	return true;
 }
 
@@ -308,8 +329,11 @@ static int64_t hold_after(struct oauth *o, int rc, int64_t asked_ms)
 }
 
 /* 0: the token is there. Else last_why says why it is not. */
-static int take_answer(struct oauth *o, const struct http_response *r, const cJSON *body)
+static int take_answer(struct oauth *o, const struct http_response *r, const cJSON *body,
+		       int64_t *ret_after_ms)
 {
+	if (o->conf.method == OAUTH_LOGIN && r->failure == HTTP_ANSWERED && r->status == 200)
+		return take_login(o, r, ret_after_ms);
 	if (r->failure == HTTP_ANSWERED && r->status == 200) {
 		if (!take_base(o, body))
 			return -EACCES;
@@ -326,14 +350,12 @@ static void on_token(void *arg, const struct http_response *r)
 {
 	struct oauth *o = arg;
 	cJSON *body = r->failure == HTTP_ANSWERED ? json_parse(r->body, NULL) : NULL;
-	int64_t after = 0;
-	int rc = take_answer(o, r, body);
+	int64_t after = verdict_retry_after_ms(http_header(r, "Retry-After"), clock_unix_ms());
+	int rc = take_answer(o, r, body, &after);
 
 	o->fetching = false;
 	if (rc) {
-		after = hold_after(
-			o, rc,
-			verdict_retry_after_ms(http_header(r, "Retry-After"), clock_unix_ms()));
+		after = hold_after(o, rc, after);
 		o->next_try_ms = clock_boot_ms() + after;
 		o->last_rc = rc;
 	}
@@ -412,6 +434,10 @@ static int make_body(struct oauth *o, struct buf *body)
 	switch (o->conf.method) {
 	case OAUTH_JWT:
 		return add_grant_jwt(o, body);
+	case OAUTH_LOGIN:
+		add_field(body, o->conf.login->name_field, slice_of(o->conf.username));
+		add_field(body, o->conf.login->password_field, secret_value(o->conf.password));
+		return 0;
 	case OAUTH_PASSWORD:
 		add_password(o, body);
 		break;

@@ -1,4 +1,4 @@
-/* Bearer tokens: a static one, or OAuth 2.0: client credentials (RFC 6749 4.4) with a secret or a signed assertion (RFC 7523 2.2;
+/* Tokens: a static one, one that a service's own log-in gives, or OAuth 2.0: client credentials (RFC 6749 4.4) with a secret or a signed assertion (RFC 7523 2.2;
  * PS256, x5t#S256, salt 32, as Microsoft's certificate credentials page asks), a signed assertion for a user (RFC 7523 2.1, RS256), or
  * a user's password (RFC 6749 4.3, which RFC 9700 2.4 retires). One fetch at a time however many ask. */
 #ifndef DIRPIPE_OAUTH_H
@@ -15,7 +15,18 @@ enum oauth_method {
 	OAUTH_CERTIFICATE,
 	OAUTH_JWT,
 	OAUTH_PASSWORD,
+	OAUTH_LOGIN,
 	OAUTH_METHODS
+};
+
+/* A service's own log-in: a form with a name and a password, answered by a token that is good until it is refused. A fact
+ * that a driver declares. */
+struct oauth_login {
+	const char *name_field, *password_field;
+	/* Takes the answer of a 200 apart: 0 with the token; -EACCES: refused, -EAGAIN: later (after_ms may be set), -EPROTO: no
+	 * such answer; then why says it in the service's words. */
+	int (*take)(struct slice body, struct buf *ret_token, int64_t *ret_after_ms,
+		    struct buf *why);
 };
 
 /* What a refusal of the token server means to people. */
@@ -34,10 +45,11 @@ struct oauth_conf { /* borrowed, must outlive the object */
 	const struct secret *secret;
 	const char *certificate; /* path of the PEM; its thumbprint goes into the assertion */
 	bool basic;		 /* client id and secret as Authorization: Basic */
-	const char *username;	 /* OAUTH_JWT: sub; OAUTH_PASSWORD */
+	const char *username;	 /* OAUTH_JWT: sub; OAUTH_PASSWORD; OAUTH_LOGIN */
 	const char *audience;	 /* OAUTH_JWT: aud */
 	const struct secret *password,
-		*suffix; /* OAUTH_PASSWORD; suffix goes behind it, may be NULL */
+		*suffix; /* OAUTH_PASSWORD, OAUTH_LOGIN; suffix goes behind it, may be NULL */
+	const struct oauth_login *login; /* OAUTH_LOGIN */
 	/* Member of the answer that says where the API is, NULL: none; and the hosts where it may be: "host[:port]", or
 	 * ".domain" for https on any host below it. NULL at the end. */
 	const char *base_member;

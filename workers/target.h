@@ -62,16 +62,19 @@ struct target_op {
 	cJSON *set;   /* path → value, not null (paths as in the mapping) */
 	cJSON *clear; /* path → null. The core takes it away when a mass clearing has no permit */
 	enum target_switch enabled; /* the core sets KEEP when a disable has no permit */
-	cJSON *body;		    /* STEP: what the driver wants to send; it alone reads it */
+	cJSON *body; /* what the driver wants to send, or has got so far (`more`); it alone reads it */
 	cJSON *remember; /* merged into the link's memory (null removes) when the operation is done */
 	/* Put before target_answer.audit in the provisioning log when the operation is done: "sku=… reasons=…"; or NULL. No
 	 * personal data. */
 	char *audit;
 	/* Filled by the core before request(): */
 	struct target_key key; /* FIND */
-	const char *rid;       /* all but FIND and CREATE; "" never */
-	const char *revision;  /* of the account as last read (If-Match), or NULL */
-	const char *user;      /* the user's id as text: unique within a request, for batch ids */
+	/* FIND: the driver's memory of a link whose creation may have happened: an account that it left `blank` is a hit too
+	 * when none bears the key. NULL: there is no such creation. */
+	const cJSON *unfinished;
+	const char *rid;      /* all but FIND and CREATE; "" never */
+	const char *revision; /* of the account as last read (If-Match), or NULL */
+	const char *user;     /* the user's id as text: unique within a request, for batch ids */
 };
 
 /* What is known of a remote account, as facts. Owned by whoever holds it. */
@@ -82,6 +85,8 @@ struct target_account {
 	bool enabled;
 	bool deleted;	 /* in the service's waste-basket: plan may restore it */
 	bool privileged; /* holds a privileged role: never joined by a soft rule */
+	/* A creation in several steps was cut short: nothing in it says whose it is. Whoever claims it first gets it. */
+	bool blank;
 };
 void target_account_done(struct target_account *a);
 
@@ -175,12 +180,14 @@ struct target_answer {
 	struct buf retry_after; /* of this operation in a batch, as it came */
 	bool not_json;		/* a 2xx that should carry JSON and did not */
 	struct buf audit; /* figures for the provisioning log, "used=7/10"; no personal data */
+	/* FIND, READ: the account needs a further request; op->body holds what came so far, request() is called again. */
+	bool more;
 	/* FIND: the hits, as many as the service sent; READ, CREATE, UPDATE: 0 or 1. By target_answer_add. */
 	struct target_account *accounts;
 	size_t accounts_n;
 };
 #define TARGET_LANE_SERIAL (1u << 31)
-enum { TARGET_HITS = 10, TARGET_BATCH_MAX = 200 };
+enum { TARGET_HITS = 10, TARGET_BATCH_MAX = 200, TARGET_PARTS = 4 };
 /* A zeroed place; NULL past TARGET_HITS. */
 struct target_account *target_answer_add(struct target_answer *a);
 
@@ -197,6 +204,10 @@ struct target_driver {
 	const char *const *token_domains;
 	const struct oauth_hint *token_hints;
 	int64_t settle_ms; /* after a create of unknown outcome: how long until a look-up can be believed */
+	bool disable_frees; /* who is disabled gives back a seat that others may wait for */
+	/* The credential goes into this field of every (form) body; NULL: Authorization: Bearer. */
+	const char *credential_field;
+	const struct oauth_login *login; /* method `login`; NULL: the service has none */
 
 	/* conf: the target's section; it outlives the target. NULL with why ("FILE:LINE:COLUMN: …" by conf_where). */
 	struct target *(*create)(const struct conf_node *conf, struct buf *why);
@@ -255,7 +266,8 @@ struct target_driver {
 		      char **ret_next);
 };
 
-extern const struct target_driver target_graph, target_incidentiq, target_salesforce, target_scim;
+extern const struct target_driver target_graph, target_incidentiq, target_rescue, target_salesforce,
+	target_scim;
 const struct target_driver *target_driver_named(const char *name); /* NULL: none */
 
 #endif

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-static const struct target_driver *const target_drivers[] = {&target_graph, &target_incidentiq,
-							     &target_salesforce, &target_scim};
+static const struct target_driver *const target_drivers[] = {
+	&target_graph, &target_incidentiq, &target_rescue, &target_salesforce, &target_scim};
 
 const struct target_driver *target_driver_named(const char *name)
 {

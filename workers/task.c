@@ -120,6 +120,10 @@ void task_drop(struct task *t)
 	free((void *)t->no_seat);
 	licence_verdict_done(&t->licence);
 	free(t->rid);
+	cJSON_Delete(t->own.body);
+	while (t->blanks_n > 0)
+		target_account_done(&t->blanks[--t->blanks_n]);
+	free(t->blanks);
 	target_account_done(&t->account);
 	target_plan_done(&t->plan);
 	buf_done(&t->owed);
@@ -274,6 +278,39 @@ static void note_crash_point(enum task_note kind)
 		CRASH_POINT("worker.noted_partial");
 }
 
+static void claim_refused(struct task *t, struct slice reason)
+{
+	bool blank = t->account.blank;
+
+	t->rid[0] = '\0'; /* it is another user's */
+	if (blank) {
+		t->link = t->came_as = LINK_CREATING;
+		if (!task_claim_next(t))
+			task_none_found(t);
+		return;
+	}
+	t->link = LINK_NONE;
+	task_finish(t, &(struct task_end){.verdict = VERDICT_PARKED,
+					  .reason = "claimed_by_other",
+					  .detail = reason});
+}
+
+/* What was just made may be in other hands by now, if it was blank: the creation is looked for again. */
+static void note_refused(struct task *t, struct slice reason)
+{
+	CLEANUP(buf_cleanup) struct buf key = {0};
+
+	if (t->note == NOTE_PARTIAL && t->made && t->snapshot &&
+	    join_value(t->desk->join, 0, t->snapshot, &key)) {
+		t->rid[0] = '\0';
+		t->link = t->came_as = LINK_CREATING;
+		task_creating(t, key.p);
+	}
+	task_finish(t, &(struct task_end){.verdict = VERDICT_RETRY,
+					  .reason = "note_refused",
+					  .detail = reason});
+}
+
 void task_noted(struct task_desk *desk, struct task_lease l, uint8_t kind, bool ok,
 		struct slice reason)
 {
@@ -282,19 +319,12 @@ void task_noted(struct task_desk *desk, struct task_lease l, uint8_t kind, bool 
 	if (!t || t->state != TASK_NOTING || t->note != (enum task_note)kind)
 		return;
 	note_crash_point(t->note);
-	if (ok) {
+	if (ok)
 		t->after_note(t);
-	} else if (t->note == NOTE_CLAIM) {
-		t->rid[0] = '\0'; /* it is another user's */
-		t->link = LINK_NONE;
-		task_finish(t, &(struct task_end){.verdict = VERDICT_PARKED,
-						  .reason = "claimed_by_other",
-						  .detail = reason});
-	} else {
-		task_finish(t, &(struct task_end){.verdict = VERDICT_RETRY,
-						  .reason = "note_refused",
-						  .detail = reason});
-	}
+	else if (t->note == NOTE_CLAIM)
+		claim_refused(t, reason);
+	else
+		note_refused(t, reason);
 }
 
 static void on_tick(void *arg)

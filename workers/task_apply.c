@@ -41,6 +41,8 @@ static void note_switch(struct task *t, enum target_switch enabled)
 	case TARGET_DISABLE:
 		t->link = LINK_DISABLED;
 		add_op_name(t, "disable");
+		if (t->desk->driver->disable_frees)
+			add_op_name(t, "licence_revoke"); /* wakes who waits for a seat */
 		break;
 	}
 }
@@ -61,6 +63,7 @@ static void created(struct task *t, const struct target_op *op)
 	t->rid = mem_dup(t->account.rid);
 	t->link = op->enabled == TARGET_DISABLE ? LINK_DISABLED : LINK_ACTIVE;
 	t->came_as = t->link;
+	t->made = true;
 	task_creating_over(t);
 	task_remember_ms(t, "left_ms", 0);
 	task_remember_ms(t, "created_ms", t->now_unix_ms);

@@ -49,7 +49,7 @@ static void begin_creating(struct task *t, task_next_fn next)
 	next(t);
 }
 
-static void none_found(struct task *t)
+void task_none_found(struct task *t)
 {
 	int64_t wait = settle_left_ms(t);
 
@@ -100,6 +100,7 @@ bool task_rid_fits(const struct target_account *a)
 static void claim(struct task *t, struct target_account *account)
 {
 	if (!task_rid_fits(account)) {
+		target_account_done(account);
 		task_finish(t, &(struct task_end){.verdict = VERDICT_RETRY,
 						  .reason = "no_id_in_answer"});
 		return;
@@ -114,6 +115,28 @@ static void claim(struct task *t, struct target_account *account)
 	t->claimed = true;
 	t->came_as = t->link = t->account.enabled ? LINK_ACTIVE : LINK_DISABLED;
 	task_note(t, NOTE_CLAIM, task_plan);
+}
+
+/* ---- an unfinished one was found ---- */
+
+bool task_claim_next(struct task *t)
+{
+	struct target_account next;
+
+	if (t->blanks_n == 0)
+		return false;
+	next = t->blanks[--t->blanks_n];
+	claim(t, &next);
+	return true;
+}
+
+/* Nothing says whose they are, and several creations may be looking for theirs: the broker gives each to one. */
+static void claim_blank(struct task *t, struct target_answer *answer)
+{
+	t->blanks = mem_resize(t->blanks, answer->accounts_n * sizeof(*t->blanks));
+	while (answer->accounts_n > 0)
+		t->blanks[t->blanks_n++] = answer->accounts[--answer->accounts_n];
+	task_claim_next(t);
 }
 
 static void park_hit(struct task *t, const char *reason, const char *rid)
@@ -173,6 +196,11 @@ static void on_found(void *arg, struct exchange_job *job, struct exchange_outcom
 		return;
 	}
 	struct target_account *accounts = o->answer->accounts;
+
+	if (o->answer->accounts_n && accounts[0].blank) {
+		claim_blank(t, o->answer);
+		return;
+	}
 	struct join_hits hits = {t->desk->driver, t->desk->target, t->key.p, o->answer};
 
 	switch (join_judge(t->desk->join, t->rule, &hits, &hit)) {
@@ -207,15 +235,18 @@ void task_find_from(struct task *t, size_t rule, bool alone)
 	t->alone = alone;
 	if (rule == n) {
 		buf_clear(&t->key);
-		none_found(t);
+		task_none_found(t);
 		return;
 	}
 	t->rule = rule;
 	t->looked = true;
 	task_move(t, TASK_FINDING);
-	t->own = (struct target_op){.kind = TARGET_FIND,
-				    .name = "find",
-				    .key = {join_rule(t->desk->join, rule)->remote, t->key.p}};
+	cJSON_Delete(t->own.body);
+	t->own = (struct target_op){
+		.kind = TARGET_FIND,
+		.name = "find",
+		.key = {join_rule(t->desk->join, rule)->remote, t->key.p},
+		.unfinished = t->came_as == LINK_CREATING ? task_driver_memory(t) : NULL};
 	task_submit(t, &t->own, alone, on_found);
 }
 
@@ -293,6 +324,7 @@ static void on_read(void *arg, struct exchange_job *job, struct exchange_outcome
 void task_read(struct task *t)
 {
 	task_move(t, TASK_READING);
+	cJSON_Delete(t->own.body);
 	t->own = (struct target_op){.kind = TARGET_READ, .name = "read"};
 	task_submit(t, &t->own, false, on_read);
 }

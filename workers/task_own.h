@@ -54,6 +54,9 @@ struct task {
 	cJSON *memory; /* the core's keys and "driver"; never NULL */
 	struct target_account account;
 	bool has_account;
+	struct target_account
+		*blanks; /* unfinished ones that are still to be tried, the next one last */
+	size_t blanks_n;
 
 	/* what is being done */
 	struct target_plan plan;
@@ -72,7 +75,7 @@ struct task {
 		const char *reason;
 		struct buf detail, waits;
 	} late; /* the first refusal of an operation that did not stop the others */
-	bool intent_noted, looked_again, gone_once;
+	bool intent_noted, looked_again, gone_once, made;
 	bool claimed;		     /* this task found the account */
 	bool looked, looked_as_made; /* a FIND was sent; one by task_creating_key */
 	unsigned rereads;
@@ -124,6 +127,9 @@ bool task_careful(const struct task *t);
 /* task_find.c */
 void task_create_begin(struct task *t,
 		       bool alone); /* no account is known: NOTE creating, look up, create */
+/* The claim was refused. False: there is no further blank account to claim; else it is under way. */
+bool task_claim_next(struct task *t);
+void task_none_found(struct task *t);
 /* The account that the service names; false: its id cannot be kept. */
 bool task_rid_fits(const struct target_account *a);
 void task_find_from(struct task *t, size_t rule, bool alone);

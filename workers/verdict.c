@@ -93,7 +93,7 @@ static const struct verdict_row *row_of(const struct verdict_facts *f,
 static bool may_have_happened(const struct verdict_facts *f)
 {
 	return f->status == 408 || (f->status >= 500 && f->status != 501 && f->status != 503) ||
-	       f->status < 200 || f->status > 599;
+	       f->status < 300 || f->status > 599; /* 2xx: its body told of a failure */
 }
 
 struct verdict verdict_judge(const struct verdict_facts *facts, const struct verdict_row *rows,
@@ -121,7 +121,7 @@ struct verdict verdict_judge(const struct verdict_facts *facts, const struct ver
 		v.unknown_outcome = write;
 		return v;
 	}
-	if (v.class == VERDICT_CLASS_RETRY)
+	if (v.class == VERDICT_CLASS_RETRY || v.class == VERDICT_CLASS_DOWN)
 		v.unknown_outcome = write && may_have_happened(facts);
 	if (v.class == VERDICT_CLASS_RETRY && facts->status == 503 && after >= 0)
 		v.class = VERDICT_CLASS_THROTTLED;

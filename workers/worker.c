@@ -82,6 +82,7 @@ static const struct {
 	{"certificate", "private_key", OAUTH_CERTIFICATE},
 	{"jwt", "private_key", OAUTH_JWT},
 	{"password", NULL, OAUTH_PASSWORD},
+	{"login", NULL, OAUTH_LOGIN},
 };
 
 /* The token's address is on the host that the operator gave; where none is given it is the driver's word. */
@@ -149,8 +150,18 @@ static struct oauth_conf oauth_conf_of(struct worker *w, const struct conf_node 
 		.base_member = w->driver->token_base,
 		.base_hosts = (const char *const *)w->hosts,
 		.hints = w->driver->token_hints,
+		.login = w->driver->login,
 		.timeout_ms = conf_int(conf_section(w->conf, "http"), "timeout"),
 	};
+}
+
+/* Each log-in ends the session of the one before: two processes would throw each other out by turns. */
+static void check_login(const struct worker *w, struct buf *why)
+{
+	if (!w->driver->login)
+		buf_addf(why, "method: driver %s has no log-in of its own", w->driver->name);
+	else if (strcmp(w->instance, w->target_name) != 0)
+		buf_adds(why, "method: login allows one worker process; use a token for more");
 }
 
 static void make_oauth(struct worker *w, struct buf *errors)
@@ -169,6 +180,8 @@ static void make_oauth(struct worker *w, struct buf *errors)
 	load_secret(auth, "security_token", &w->suffix, &why);
 	if (!why.n && methods[i].secret && !w->secret)
 		buf_addf(&why, "%s: missing", methods[i].secret);
+	if (conf.method == OAUTH_LOGIN)
+		check_login(w, &why);
 	if (conf.method != OAUTH_BEARER)
 		make_token_url(w, errors);
 	conf.token_url = w->token_url.p;

@@ -57,14 +57,15 @@ static void feed(const struct target_driver *driver, struct target *t, uint8_t w
 		 const struct http_response *r, const cJSON *set)
 {
 	static const char *const users[] = {"u1", "u2", "u3"}, *const rids[] = {"r1", "r2", "r3"},
+				 *const numbers[] = {"1", "2", "3"},
 				 *const keys[] = {"a", "b", "c"};
+	cJSON *unfinished = json_parse(SLICE("{\"parent\":\"5\",\"as\":{}}"), NULL);
 	struct target_op list[3];
 	struct target_op *ops[3] = {&list[0], &list[1], &list[2]};
 	struct target_answer answers[3];
 	size_t n = what & 8 ? 3 : 1;
 
 	memset(list, 0, sizeof(list));
-	memset(answers, 0, sizeof(answers));
 	for (size_t i = 0; i < 3; i++) {
 		list[i].kind = (enum target_kind)((what + i) % TARGET_KINDS);
 		if (what & 32) /* looked up together */
@@ -73,16 +74,26 @@ static void feed(const struct target_driver *driver, struct target *t, uint8_t w
 			list[i].kind = TARGET_CREATE;
 		list[i].name = "manager";
 		list[i].user = users[i];
-		list[i].rid = rids[i];
+		list[i].rid = what & 64 ? numbers[i] : rids[i];
+		list[i].unfinished = what & 128 ? unfinished : NULL;
 		list[i].set = cJSON_Duplicate(set, true);
 		list[i].key = (struct target_key){what & 16 ? "onPremisesImmutableId" : "userName",
 						  keys[i]};
 	}
-	driver->answers(t, ops, n, r, answers);
-	for (size_t i = 0; i < n; i++)
-		check_answer(&list[i], &answers[i]);
-	for (size_t i = 0; i < 3; i++)
+	for (int part = 0; part < TARGET_PARTS; part++) {
+		memset(answers, 0, sizeof(answers));
+		driver->answers(t, ops, n, r, answers);
+		bool more = answers[0].more;
+		for (size_t i = 0; i < n; i++)
+			check_answer(&list[i], &answers[i]);
+		if (!more)
+			break;
+	}
+	for (size_t i = 0; i < 3; i++) {
 		cJSON_Delete(list[i].set);
+		cJSON_Delete(list[i].body);
+	}
+	cJSON_Delete(unfinished);
 }
 
 static int fuzz_answers(const struct target_driver *driver, const char *yaml, const uint8_t *data,

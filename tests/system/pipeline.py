@@ -82,6 +82,9 @@ def target_section(service, kind, **more):
         section |= {"auth": {"method": "client_secret", "client_id": service.client_id,
                              "client_secret": Secret(service.client_secret_file), "api_hosts": [service.instance]},
                     "options": {"external_id": "DirectoryId__c"}, "join": [{"remote": "DirectoryId__c", "local": "id"}]}
+    elif driver == "rescue":
+        section |= {"auth": {"method": "bearer", "token": Secret(service.token_file)}, "join": [{"remote": "email", "local": "mail"}],
+                    "default_password": Secret(service.default_password_file)}
     else:
         section |= {"auth": {"method": "bearer", "token": Secret(service.token_file)},
                     "join": [{"remote": "externalId", "local": "id"}]}

@@ -508,3 +508,51 @@ class SalesforceSim(Simulator):
     def id_of(self, the_object, name):
         """The id of a profile, role, … by its name."""
         return self.query(f"SELECT Id FROM {the_object} WHERE Name = '{name}'").body["records"][0]["Id"]
+
+
+class RescueSim(Simulator):
+    """The strict LogMeIn Rescue simulator: an API token, and a master administrator who may log in."""
+
+    program = "dirpipe-sim-rescue"
+    driver = "rescue"
+
+    def __init__(self, directory, **options):
+        super().__init__(directory, **options)
+        self.token = "token" + secrets.token_hex(30)
+        self.token_file = self._secret_file("token", self.token)
+        self.email, self.password = "master@company.example", "Master-" + secrets.token_urlsafe(16)
+        self.password_file = self._secret_file("password", self.password)
+        self.default_password = "First-" + secrets.token_urlsafe(12)
+        self.default_password_file = self._secret_file("default-password", self.default_password)
+
+    @property
+    def url(self):
+        return f"https://127.0.0.1:{self.port}/API"
+
+    def _options(self):
+        return ["--token-file", self.token_file, "--email", self.email, "--password-file", self.password_file]
+
+    def call(self, method, **fields):
+        """One call as a form with the API token (authcode=None: without); the text of the answer."""
+        form = {"authcode": self.token} | {name: str(value) for name, value in fields.items()}
+        form = {name: value for name, value in form.items() if value != "None"}
+        answer = self.http("POST", f"/API/{method}.aspx", urllib.parse.urlencode(form),
+                           {"Content-Type": "application/x-www-form-urlencoded"})
+        return answer.raw.decode()
+
+    def technicians(self):
+        return [node for node in self.dump() if node["type"] == "Technician"]
+
+    def technician(self, email):
+        """The one with that address, or None."""
+        found = [node for node in self.technicians() if node["email"].lower() == email.lower()]
+        assert len(found) <= 1, found
+        return found[0] if found else None
+
+    def group_id(self, name):
+        return next(node["node"] for node in self.groups() if node["name"] == name and node["type"] == "TechnicianGroup")
+
+    def of_node(self, node, since=0):
+        """Writes to one node."""
+        the_id = str(uuid.UUID(int=node))
+        return [write for write in self.ledger(since) if write["id"] == the_id]

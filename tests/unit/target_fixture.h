@@ -102,12 +102,13 @@ static inline cJSON *parsed(const char *text)
 
 struct given {
 	const char *document;
-	const char *account; /* NULL: not read */
-	const char *memory;  /* NULL: {} */
-	const char *manager; /* rid; NULL: none */
+	const char *account;  /* NULL: not read */
+	const char *memory;   /* NULL: {} */
+	const char *manager;  /* rid; NULL: none */
+	const char *snapshot; /* NULL: none */
 	enum link_state link;
 	bool enabled, create, left, leave_delete;
-	bool account_disabled, account_deleted;
+	bool account_disabled, account_deleted, account_blank;
 	bool document_applied;
 	const char *groups
 		[4]; /* remote groups that the user shall be in; "-" first: in none; NULL: nothing is said */
@@ -157,7 +158,10 @@ static inline void bench_plan(struct bench *b, const struct given *g, struct tar
 	cJSON *document = parsed(g->document ? g->document : "{}");
 	cJSON *memory = parsed(g->memory ? g->memory : "{}");
 	struct target_account account = {.enabled = !g->account_disabled,
-					 .deleted = g->account_deleted};
+					 .deleted = g->account_deleted,
+					 .blank = g->account_blank};
+	struct snapshot *snapshot =
+		g->snapshot ? snapshot_parse(slice_of(g->snapshot), NULL) : NULL;
 	struct target_link link = {"r1", g->link, memory};
 	struct target_ref ref = {"manager", g->manager};
 	struct licence_item items[4];
@@ -171,6 +175,7 @@ static inline void bench_plan(struct bench *b, const struct given *g, struct tar
 				   .refs = &ref,
 				   .refs_n = g->manager ? 1 : 0,
 				   .link = &link,
+				   .snapshot = snapshot,
 				   .account = g->account ? &account : NULL,
 				   .document_applied = g->document_applied,
 				   .now_unix_ms = g->now};
@@ -185,6 +190,7 @@ static inline void bench_plan(struct bench *b, const struct given *g, struct tar
 	target_plan_init(plan);
 	*ret_rc = b->driver->plan(b->target, &want, plan);
 	target_account_done(&account);
+	snapshot_free(snapshot);
 	cJSON_Delete(document);
 	cJSON_Delete(memory);
 }
