@@ -417,7 +417,7 @@ static void result_take(struct queue *q, const struct ref *r, const struct wire_
 	if (over(&o))
 		seat_leave(q, r);
 	if (!of_target(o.l.verdict) &&
-	    pace_answered(pace, o.l.verdict != VERDICT_RETRY, w->requests, q->now_ms))
+	    pace_answered(pace, o.l.verdict != VERDICT_RETRY, w->charged, q->now_ms))
 		pause_put(q, r->target, (struct slice){0});
 	count(q, r, &o);
 	error_put(q, r, w, &o.l);

@@ -187,7 +187,7 @@ const struct conf_key conf_keys[] = {
 	{"targets.*.pace", CONF_SECTION, "", NULL,
 	 "The vendor's budget, kept by the broker for all workers together."},
 	{"targets.*.pace.writes", CONF_INT, "0", "0..1000000000",
-	 "So many writes … (Graph: 3000); 0: no budget."},
+	 "So many requests (Graph: writes; 3000) …; 0: no budget."},
 	{"targets.*.pace.per", CONF_DURATION, "150s", "1s..1d", "… in this window."},
 	{"targets.*.pace.concurrency", CONF_INT, "1024", "1..100000",
 	 "The most users in flight, all workers together."},

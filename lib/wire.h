@@ -13,7 +13,7 @@
 #include "buf.h"
 #include "id.h"
 
-enum { WIRE_VERSION = 5, WIRE_HEADER = 26, WIRE_MESSAGE_MAX = 64 << 20 };
+enum { WIRE_VERSION = 6, WIRE_HEADER = 26, WIRE_MESSAGE_MAX = 64 << 20 };
 
 /* Who the broker is now: fencing number and nonce (0, 0: not known yet). */
 struct wire_epoch {
@@ -182,6 +182,8 @@ enum { WIRE_CONFIRM_GROUP, WIRE_CONFIRM_SOURCE, WIRE_CONFIRM_READ_ALL };
  * words, redacted. after_ms: RETRY and THROTTLED. waits: what a PARKED user waits for ("name:VALUE", "seat:SKU",
  * "ref:ID"; or ""). owed: referenced users whose rid was missing. ops: what was done, "create update …".
  * taken: what the licence policy took and has to give back, {"ITEM": {"at": ms, "reasons": [words]}} or "". */
+ * words, redacted. after_ms: RETRY and THROTTLED. charged: of the requests, those that the vendor's budget counts. waits: what a PARKED user waits for ("name:VALUE", "seat:SKU",
+ * "ref:ID"; or ""). owed: referenced users whose rid was missing. ops: what was done, "create update …". */
 #define WIRE_RESULT(F)                                                                             \
 	F(u64, lease_epoch)                                                                        \
 	F(u64, lease_page)                                                                         \
@@ -193,6 +195,7 @@ enum { WIRE_CONFIRM_GROUP, WIRE_CONFIRM_SOURCE, WIRE_CONFIRM_READ_ALL };
 	F(u32, status)                                                                             \
 	F(name, request_id)                                                                        \
 	F(u32, requests)                                                                           \
+	F(u32, charged)                                                                            \
 	F(u32, took_ms)                                                                            \
 	F(name, ops)                                                                               \
 	F(fp, applied)                                                                             \

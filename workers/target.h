@@ -203,6 +203,7 @@ struct target_driver {
 	const char *token_scope, *token_base;
 	const char *const *token_domains;
 	const struct oauth_hint *token_hints;
+	bool reads_are_free; /* conf: pace.writes counts no reads (the vendor has another budget for them) */
 	int64_t settle_ms; /* after a create of unknown outcome: how long until a look-up can be believed */
 	bool disable_frees; /* who is disabled gives back a seat that others may wait for */
 	/* The credential goes into this field of every (form) body; NULL: Authorization: Bearer. */

@@ -395,6 +395,7 @@ const struct target_driver target_graph = {
 	.rows = rows,
 	.token_scope = "https://graph.microsoft.com/.default",
 	.settle_ms = SETTLE_MS,
+	.reads_are_free = true, /* GS 9: writes have a quota of their own, beside resource units */
 	.create = graph_create,
 	.destroy = graph_destroy,
 	.token_url = graph_token_url,

@@ -348,6 +348,13 @@ static void on_tick(void *arg)
 
 /* ---- the exchange ---- */
 
+void task_read_paid(struct task *t, const struct exchange_job *job)
+{
+	t->requests += job->requests;
+	if (!t->desk->driver->reads_are_free)
+		t->charged += job->requests;
+}
+
 void task_submit(struct task *t, struct target_op *op, bool alone, exchange_fn fn)
 {
 	op->rid = t->rid;
@@ -495,6 +502,7 @@ void task_finish(struct task *t, const struct task_end *end)
 				.status = (uint32_t)t->status,
 				.request_id = slice_of(t->request_id),
 				.requests = t->requests,
+				.charged = t->charged,
 				.took_ms = (uint32_t)(clock_boot_ms() - t->started_ms),
 				.ops = buf_slice(&t->ops),
 				.applied = whole ? t->wanted : (struct fp){{0}},

@@ -216,6 +216,7 @@ static void on_applied(void *arg, struct exchange_job *job, struct exchange_outc
 	CLEANUP(buf_cleanup) struct buf id = {0};
 
 	t->requests += job->requests;
+	t->charged += job->requests;
 	t->status = o->status;
 	t->unknown |= o->verdict.unknown_outcome;
 	buf_add_utf8(&id,

@@ -189,7 +189,7 @@ static void on_found(void *arg, struct exchange_job *job, struct exchange_outcom
 	struct task *t = arg;
 	size_t hit = 0;
 
-	t->requests += job->requests;
+	task_read_paid(t, job);
 	if (o->verdict.class != VERDICT_CLASS_OK) {
 		t->status = o->status;
 		task_fail(t, o);
@@ -303,7 +303,7 @@ static void on_read(void *arg, struct exchange_job *job, struct exchange_outcome
 {
 	struct task *t = arg;
 
-	t->requests += job->requests;
+	task_read_paid(t, job);
 	t->status = o->status;
 	if (o->verdict.class == VERDICT_CLASS_GONE ||
 	    (o->verdict.class == VERDICT_CLASS_OK && o->answer->accounts_n == 0)) {

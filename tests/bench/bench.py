@@ -14,13 +14,15 @@ import traceback
 import figures_live
 import figures_queue
 import figures_sync
+import figures_targets
 from rig import Refused, build_dir
 
 # what measures which ids, in this order
 FIGURES = [
-    (("P1", "P1b", "P15", "P16"), figures_sync.p1), (("P8",), figures_queue.p8), (("P9",), figures_queue.p9), (("P3",), figures_sync.p3),
+    (("P1", "P1b", "P16"), figures_sync.p1), (("P8",), figures_queue.p8), (("P9",), figures_queue.p9), (("P3",), figures_sync.p3),
     (("P5",), figures_live.p5), (("P11",), figures_live.p11), (("P12",), figures_live.p12), (("P14",), figures_live.p14),
-    (("P2",), figures_sync.p2), (("P10",), figures_queue.p10),
+    (("FAN_OUT",), figures_targets.fan_out), (("P13",), figures_targets.p13), (("P4",), figures_targets.p4),
+    (("P2", "P15"), figures_sync.p2), (("P10",), figures_queue.p10),
 ]
 QUICK = ["P1", "P1b", "P8"]
 

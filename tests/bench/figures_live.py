@@ -21,14 +21,15 @@ def p5(place, options):
                    "p99_ms": round(late[int(len(late) * 0.99)], 1), "max_ms": round(late[-1], 1), "changes": len(late), "per_s": per_s}}
 
 
-def change(directory, people, changes, per_s):
+def change(directory, people, changes, per_s, first=0):
     """title -> when the directory had committed it (Unix seconds)."""
     committed, started = {}, time.monotonic()
     for i in range(changes):
         while time.monotonic() < started + i / per_s:
             time.sleep(0.0005)  # the pace of the changes, not a wait for anything
-        directory.replace(people[i % len(people)], title=f"Title {i}")
-        committed[f"Title {i}"] = time.time()
+        title = f"Title {first + i}"
+        directory.replace(people[i % len(people)], title=title)
+        committed[title] = time.time()
     return committed
 
 

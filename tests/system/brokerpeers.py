@@ -317,7 +317,7 @@ class Worker(Peer):
             return
         entry[2] = now
         self.say("result", lease_epoch=lease[0], lease_page=lease[1], lease_index=lease[2], applied=task["version"].to_bytes(16, "little"),
-                 rid="r-" + task["id"].hex(), link_state=2, link_memory="{}", took_ms=20, requests=1, **self.verdict(task))
+                 rid="r-" + task["id"].hex(), link_state=2, link_memory="{}", took_ms=20, requests=1, charged=1, **self.verdict(task))
 
     def take(self, verb, values, epoch):
         if epoch[0] > self.epoch[0]:

@@ -436,7 +436,8 @@ static inline void model_result(struct model *m, struct sheet *s, const struct f
 				.unknown_outcome = a->unknown,
 				.waits = slice_of(a->waits),
 				.ops = slice_of(a->ops),
-				.requests = 1};
+				.requests = 1,
+				.charged = 1};
 
 	if (a->wants)
 		wire_add_op(&wants, &(struct wire_op){SLICE("disable"), SLICE("")});

@@ -270,7 +270,8 @@ static inline struct wire_result result_of(struct queue_lease lease, uint8_t ver
 				    .lease_page = lease.page,
 				    .lease_index = lease.index,
 				    .verdict = verdict,
-				    .requests = 1};
+				    .requests = 1,
+				    .charged = 1};
 }
 
 static inline void result(struct fixture *f, struct wire_result r)

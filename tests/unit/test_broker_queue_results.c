@@ -297,11 +297,34 @@ static void a_rid_of_another_user_in_a_result_parks(void **state)
 	assert_null(effect(f, QUEUE_PUT_APPLIED));
 }
 
+/* A user pays what the worker says that the vendor counts, whatever else it asked. */
+static void the_budget_is_charged_with_what_it_counts(void **state)
+{
+	struct fixture *f = *state;
+	double tokens, before, full;
+	struct wire_result r;
+
+	f->target.budget = 1000;
+	f->target.budget_per_ms = 60000;
+	(void)queue_target_add(f->q, &f->target);
+	catch_up(f);
+	ready(f);
+	live(f, 60000);
+	r = result_of(fly(f, 1, 1), VERDICT_DONE);
+	assert_true(queue_tokens(f->q, f->t, f->now_ms, &before, &full));
+	r.requests = 12;
+	r.charged = 5;
+	result(f, r);
+	assert_true(queue_tokens(f->q, f->t, f->now_ms, &tokens, &full));
+	assert_int_equal((int)(before - tokens + 0.5), 4); /* one was paid at the dispatch */
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(the_budget_is_charged_with_what_it_counts),
 		T(a_note_of_creating_is_stored),
 		T(a_link_that_was_given_up_is_written),
 		T(a_claimed_account_is_refused_to_others),

@@ -9,6 +9,7 @@ static void creation_is_noted_then_looked_up(void **state)
 	assert_int_equal(broker.last.link_state, LINK_ACTIVE);
 	assert_true(slice_is(broker.last.ops, "create"));
 	assert_int_equal(broker.last.requests, 2);
+	assert_int_equal(broker.last.charged, 2);
 	assert_false(fp_is_none(&broker.last.applied));
 	assert_string_equal(json_text(account_of("r1"), "externalId"),
 			    "i1"); /* the join key, unmapped */
@@ -73,6 +74,17 @@ static void no_lookup_where_the_service_refuses_doubles(void **state)
 	refuses = true;
 	run(task_for(1, snapshot(1, "\"Berg\"", true, FULL)));
 	happened("NOTE0 CREATE done");
+}
+
+static void reads_that_are_free_are_not_charged(void **state)
+{
+	(void)state;
+	fake.reads_are_free = true;
+	run(task_for(1, snapshot(1, "\"Berg\"", true, FULL)));
+	fake.reads_are_free = false;
+	happened("NOTE0 FIND CREATE done");
+	assert_int_equal(broker.last.requests, 2);
+	assert_int_equal(broker.last.charged, 1);
 }
 
 static void unchanged_costs_nothing(void **state)
@@ -258,6 +270,7 @@ int main(void)
 		TEST(what_was_noted_and_not_begun_leaves_no_link),
 		TEST(what_was_noted_and_is_unknown_stays_so_with_its_key),
 		TEST(no_lookup_where_the_service_refuses_doubles),
+		TEST(reads_that_are_free_are_not_charged),
 		TEST(unchanged_costs_nothing),
 		TEST(a_change_is_one_request),
 		TEST(twenty_users_share_requests),
