@@ -12,16 +12,16 @@
 enum { HEADERS_MAX = 64 << 10 };
 
 struct call {
-	struct call *next; /* in the waiting list, or in the list of spare handles */
+	struct call *next; /* in the waiting list, or in the list of spare ones */
 	struct http *http;
-	CURL *easy;
+	CURL *easy; /* while it runs */
+	enum http_method method;
 	struct curl_slist *headers;
 	struct buf url, bearer, body, answer, answer_headers;
-	size_t body_at; /* how much of body was handed to curl */
 	http_fn fn;
 	void *arg;
 	int64_t started_ms, deadline_ms;
-	bool too_large;
+	bool fresh, too_large, cut;
 	char why[CURL_ERROR_SIZE]; /* in curl's words, with the host; "" where it has none */
 };
 
@@ -41,9 +41,10 @@ struct http {
 	int64_t patience_ms, patience_set_ms;
 	struct loop_after *reap;
 	struct call *waiting, **waiting_end; /* beyond the connections' cap */
-	struct call *spare;		     /* easy handles keep their buffers and options */
+	struct call *spare;		     /* calls keep their buffers */
 	struct call **running;		     /* conf.connections slots */
-	size_t running_n, waiting_n;
+	CURL **easies;			     /* those that do not run keep their options */
+	size_t running_n, waiting_n, easies_n;
 	uint64_t connections, requests;
 };
 
@@ -161,46 +162,39 @@ static size_t take_header(char *p, size_t size, size_t n, void *arg)
 	return bytes;
 }
 
-/* curl takes the time once for many requests: a process that is stopped and continued in between would send what has not
- * been sent yet although its lease is long over. So the clock is asked once more right before each request. */
-static int still_in_time(void *arg, char *from, char *to, int from_port, int to_port)
+/* A body that may change something, and may be carried out a second time. */
+static bool must_go_once(const struct call *c)
 {
-	const struct call *c = arg;
+	return c->method == HTTP_POST || c->method == HTTP_PUT || c->method == HTTP_PATCH;
+}
+
+/* curl takes the time once for many requests: a process that is stopped and continued in between would send what has not
+ * been sent yet although its lease is long over. So the clock is asked once more right before each request. And curl sends
+ * a request anew by itself when a kept connection turns out dead before an answer: a service may have carried it out all
+ * the same, so what began to go is never sent twice. */
+static int may_go(void *arg, char *from, char *to, int from_port, int to_port)
+{
+	struct call *c = arg;
+	long sent = 0;
 
 	(void)from;
 	(void)to;
 	(void)from_port;
 	(void)to_port;
-	return clock_boot_ms() < c->deadline_ms ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+	if (must_go_once(c)) {
+		curl_easy_getinfo(c->easy, CURLINFO_REQUEST_SIZE, &sent);
+		c->cut = sent > 0;
+	}
+	return !c->cut && clock_boot_ms() < c->deadline_ms ? CURL_PREREQFUNC_OK
+							   : CURL_PREREQFUNC_ABORT;
 }
 
-static size_t give_body(char *p, size_t size, size_t n, void *arg)
+/* What is the same for all requests. */
+static CURL *easy_new(const struct http_conf *conf)
 {
-	struct call *c = arg;
-	size_t bytes = size * n, left = c->body.n - c->body_at;
+	CURL *e = curl_easy_init();
 
-	if (bytes > left)
-		bytes = left;
-	memcpy(p, c->body.p + c->body_at, bytes);
-	c->body_at += bytes;
-	return bytes;
-}
-
-/* curl sends a request anew by itself when a kept connection turns out dead before an answer. A service may have
- * carried it out all the same, so a body that began to go is never sent twice: no rewinding. */
-static int no_rewind(void *arg, curl_off_t offset, int origin)
-{
-	(void)arg;
-	(void)offset;
-	(void)origin;
-	return CURL_SEEKFUNC_FAIL;
-}
-
-static void call_options(struct call *c)
-{
-	const struct http_conf *conf = &c->http->conf;
-	CURL *e = c->easy;
-
+	assert(e);
 	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(e, CURLOPT_NOPROXY, "*");
 	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "https,http");
@@ -214,17 +208,50 @@ static void call_options(struct call *c)
 	curl_easy_setopt(e, CURLOPT_USERAGENT, conf->user_agent);
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)conf->connect_timeout_ms);
 	curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
-	curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, still_in_time);
-	curl_easy_setopt(e, CURLOPT_PREREQDATA, c);
-	curl_easy_setopt(e, CURLOPT_READFUNCTION, give_body);
-	curl_easy_setopt(e, CURLOPT_READDATA, c);
-	curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, no_rewind);
+	curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, may_go);
 	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, take_body);
-	curl_easy_setopt(e, CURLOPT_WRITEDATA, c);
 	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, take_header);
+	return e;
+}
+
+/* A handle takes some 25 kB: there is one for each connection, not for each request that waits. The body goes with the
+ * headers, in one record where it fits. */
+static void call_start(struct call *c, int64_t now)
+{
+	struct http *h = c->http;
+	CURL *e = h->easies_n > 0 ? h->easies[--h->easies_n] : easy_new(&h->conf);
+
+	c->easy = e;
+	curl_easy_setopt(e, CURLOPT_PREREQDATA, c);
+	curl_easy_setopt(e, CURLOPT_WRITEDATA, c);
 	curl_easy_setopt(e, CURLOPT_HEADERDATA, c);
 	curl_easy_setopt(e, CURLOPT_PRIVATE, c);
 	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, c->why);
+	curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers);
+	curl_easy_setopt(e, CURLOPT_URL, c->url.p);
+	if (c->body.n > 0 || must_go_once(c)) {
+		curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body.n);
+		curl_easy_setopt(e, CURLOPT_POSTFIELDS, c->body.n > 0 ? c->body.p : "");
+	} else {
+		curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
+	}
+	curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, http_method_name(c->method));
+	curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, c->fresh ? 1L : 0L);
+	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)(c->deadline_ms - now));
+	h->running[h->running_n++] = c;
+	curl_multi_add_handle(h->multi, e);
+}
+
+/* Nothing of the call is borrowed by the handle any more. */
+static void easy_give_back(struct call *c)
+{
+	struct http *h = c->http;
+
+	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, NULL);
+	curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, NULL);
+	curl_easy_setopt(c->easy, CURLOPT_ERRORBUFFER, NULL);
+	h->easies[h->easies_n++] = c->easy;
+	c->easy = NULL;
 }
 
 static struct call *call_take(struct http *h)
@@ -237,9 +264,6 @@ static struct call *call_take(struct http *h)
 	}
 	c = mem_alloc(sizeof(*c));
 	c->http = h;
-	c->easy = curl_easy_init();
-	assert(c->easy);
-	call_options(c);
 	return c;
 }
 
@@ -279,16 +303,14 @@ static void call_headers(struct call *c, const struct http_request *r)
 		buf_addf(&c->bearer, "Authorization: Bearer %s", r->bearer);
 		c->headers = curl_slist_append(c->headers, c->bearer.p);
 	}
-	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers);
 }
 
 static void call_fill(struct call *c, const struct http_request *r)
 {
-	CURL *e = c->easy;
-
-	c->too_large = false;
+	c->method = r->method;
+	c->fresh = r->fresh;
+	c->too_large = c->cut = false;
 	c->why[0] = '\0';
-	c->body_at = 0;
 	buf_clear(&c->url);
 	buf_clear(&c->body);
 	buf_clear(&c->answer);
@@ -296,16 +318,6 @@ static void call_fill(struct call *c, const struct http_request *r)
 	buf_adds(&c->url, r->url);
 	buf_add(&c->body, r->body.p, r->body.n);
 	call_headers(c, r);
-	curl_easy_setopt(e, CURLOPT_URL, c->url.p);
-	if (r->body.n > 0 || r->method == HTTP_POST || r->method == HTTP_PUT ||
-	    r->method == HTTP_PATCH) {
-		curl_easy_setopt(e, CURLOPT_POST, 1L);
-		curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body.n);
-	} else {
-		curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
-	}
-	curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, http_method_name(r->method));
-	curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, r->fresh ? 1L : 0L);
 }
 
 void http_send(struct http *h, const struct http_request *request, http_fn fn, void *arg)
@@ -358,9 +370,7 @@ static void http_pump(struct http *h)
 		if (c->deadline_ms <= now)
 			break; /* on_patience ends it */
 		waiting_remove(h, &h->waiting);
-		h->running[h->running_n++] = c;
-		curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, (long)(c->deadline_ms - now));
-		curl_multi_add_handle(h->multi, c->easy);
+		call_start(c, now);
 	}
 	if (h->waiting == NULL)
 		h->patience_ms = INT64_MAX;
@@ -413,6 +423,8 @@ static enum http_failure failure_of(const struct call *c, CURLcode code)
 {
 	if (c->too_large)
 		return HTTP_TOO_LARGE;
+	if (c->cut)
+		return HTTP_CUT;
 	switch ((int)code) {
 	case CURLE_OK:
 		return HTTP_ANSWERED;
@@ -429,12 +441,11 @@ static enum http_failure failure_of(const struct call *c, CURLcode code)
 	case CURLE_SSL_CIPHER:
 		return HTTP_TLS;
 	case CURLE_OPERATION_TIMEDOUT:
-	case CURLE_ABORTED_BY_CALLBACK: /* still_in_time */
+	case CURLE_ABORTED_BY_CALLBACK: /* may_go */
 		return HTTP_TIMEOUT;
 	case CURLE_SEND_ERROR:
 	case CURLE_RECV_ERROR:
 	case CURLE_GOT_NOTHING:
-	case CURLE_SEND_FAIL_REWIND:
 	case CURLE_PARTIAL_FILE:
 		return HTTP_CUT;
 	default:
@@ -474,6 +485,7 @@ static void call_finish(struct call *c, CURLcode code)
 	r.headers = buf_slice(&c->answer_headers);
 	r.body = buf_slice(&c->answer);
 	r.took_ms = clock_boot_ms() - c->started_ms;
+	easy_give_back(c);
 	c->fn(c->arg, &r);
 	call_give_back(c);
 }
@@ -515,6 +527,7 @@ struct http *http_new(struct loop *loop, const struct http_conf *conf)
 	h->waiting_end = &h->waiting;
 	h->patience_ms = h->patience_set_ms = INT64_MAX;
 	h->running = mem_array(conf->connections, sizeof(struct call *));
+	h->easies = mem_array(conf->connections, sizeof(CURL *));
 	h->multi = curl_multi_init();
 	assert(h->multi);
 	h->timer = loop_timer_new(loop, on_timer, h);
@@ -548,11 +561,14 @@ void http_free(struct http *h)
 	}
 	free_list(h->waiting);
 	free_list(h->spare);
+	while (h->easies_n > 0)
+		curl_easy_cleanup(h->easies[--h->easies_n]);
 	curl_multi_cleanup(h->multi);
 	loop_timer_free(h->timer);
 	loop_timer_free(h->patience);
 	loop_after_free(h->reap);
 	free(h->running);
+	free(h->easies);
 	free(h);
 }
 

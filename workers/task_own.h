@@ -95,7 +95,8 @@ struct task {
 /* task.c */
 void task_move(struct task *t, enum task_state to);
 void task_note(struct task *t, enum task_note kind, task_next_fn next);
-void task_read_paid(struct task *t, const struct exchange_job *job); /* a FIND or READ was answered */
+void task_read_paid(struct task *t,
+		    const struct exchange_job *job); /* a FIND or READ was answered */
 void task_submit(struct task *t, struct target_op *op, bool alone, exchange_fn fn);
 struct task_end {
 	enum wire_verdict verdict;

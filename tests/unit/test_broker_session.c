@@ -199,8 +199,8 @@ static void test_a_change_reaches_a_worker_and_is_accepted(void **state)
 	assert_int_equal(noted.lease_page, k.lease_page);
 	SAY(&worker, result, .lease_epoch = k.lease_epoch, .lease_page = k.lease_page,
 	    .lease_index = k.lease_index, .verdict = VERDICT_DONE, .ops = SLICE("create"),
-	    .requests = 1, .charged = 1, .status = 201, .took_ms = 12, .applied = {{3}}, .rid = SLICE("R1"),
-	    .link_state = LINK_ACTIVE, .link_memory = SLICE("{}"));
+	    .requests = 1, .charged = 1, .status = 201, .took_ms = 12, .applied = {{3}},
+	    .rid = SLICE("R1"), .link_state = LINK_ACTIVE, .link_memory = SLICE("{}"));
 	await(&worker, WIRE_VERB_accepted);
 	HEARD(&worker, accepted, &a);
 	assert_int_equal(a.lease_page, k.lease_page);
