@@ -61,6 +61,7 @@ struct queue_target_conf {
 	int64_t retry_first_ms, retry_cap_ms, dead_after_ms;
 	int64_t budget, budget_per_ms; /* requests in a window; 0 = none */
 	int64_t concurrency;	       /* the most users in flight, all workers */
+	bool leavers_keep_names;       /* else their accounts give way to who needs the name */
 	bool paused;		       /* a target that no worker ever served begins paused */
 };
 

@@ -140,6 +140,22 @@ static void want(struct queue *q, const struct ref *r, const struct wire_op *op)
 	held_effect(q, h, QUEUE_PUT_HELD);
 }
 
+void held_yield(struct queue *q, const struct ref *r, struct slice field)
+{
+	struct held *h;
+	uint32_t i;
+
+	for (i = held_first(q, r); i != NONE; i = h->next) {
+		h = held_at(q, i);
+		if (held_of(h, r) && strcmp(h->op, "yield") == 0 && slice_is(field, h->what))
+			return;
+	}
+	h = held_at(q, held_add(q, r, SLICE("yield"), field));
+	h->phase = QUEUE_GRANTED;
+	h->since_ms = q->now_ms;
+	held_effect(q, h, QUEUE_PUT_HELD);
+}
+
 /* planned: the result tells all that the user wants now, so what it does not name is wanted no more. */
 void held_take(struct queue *q, const struct ref *r, struct wire_list wants, bool planned)
 {
@@ -483,12 +499,18 @@ int64_t guard_next(const struct queue *q, unsigned target)
 
 /* ---- a person's word ---- */
 
+/* What waits for its turn, or is asked of an account for another's sake, needs nobody's word. */
+static bool needs_word(const struct held *h)
+{
+	return !h->serial && strcmp(h->op, "yield") != 0;
+}
+
 static bool judge_one(struct queue *q, uint32_t i, bool approve)
 {
 	const struct held *h = held_at(q, i);
 
-	if (h->serial)
-		return false; /* waits for its turn, not for a word */
+	if (!needs_word(h))
+		return false;
 	if (approve && h->phase != QUEUE_GRANTED)
 		held_grant(q, i);
 	else if (!approve && h->phase != QUEUE_REJECTED)
@@ -548,7 +570,7 @@ bool queue_held_walk(const struct queue *q, unsigned target, uint32_t *at,
 	while (*at < q->held.used) {
 		const struct held *h = held_at(q, (*at)++);
 
-		if (!h->op || h->serial || h->target != target)
+		if (!h->op || !needs_word(h) || h->target != target)
 			continue;
 		*ret = (struct queue_held_row){.id = user_at(q, h->user)->id,
 					       .op = slice_of(h->op),

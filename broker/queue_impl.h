@@ -33,7 +33,10 @@ enum {
 	WAKE_EACH_MS = 100, /* … and so much later for each that waits */
 	SEAT_WAKE_MS = 60 * 1000,
 	HOUR_MS = 60 * 60 * 1000,
-	AFTER_CAP_MS = 24 * HOUR_MS
+	AFTER_CAP_MS = 24 * HOUR_MS,
+	YIELDS = 64,		/* users of a target that were asked for a name … */
+	YIELD_AGAIN_MS = 60000, /* … and are not asked again so soon */
+	CIRCLE_MOST = 32	/* users that wait for each other's names */
 };
 
 /* ---- containers (queue_pool.c) ---- */
@@ -141,6 +144,7 @@ struct rare {
 	uint32_t heap;	/* place + 1; 0: no timer */
 	uint32_t lease; /* NONE */
 	uint32_t attempts;
+	uint32_t wait_on; /* WAIT_RID: the user whose account it is */
 	int64_t due_ms, failing_ms, verify_ms, look_again_ms;
 	int64_t blocked_ms; /* not before: a lease of which the store lost sight may still run */
 };
@@ -252,6 +256,11 @@ struct target {
 	struct line *lines; /* queue_seat.c */
 	unsigned lines_n;
 	uint64_t seat_page; /* the newest in which a seat came free */
+	struct yield {
+		uint32_t user;
+		int64_t at_ms; /* 0: nobody */
+	} yields[YIELDS];
+	uint32_t yields_n;
 	/* link changes */
 	struct change *changes;
 	uint64_t changes_n;
@@ -458,6 +467,7 @@ void wait_later(struct queue *q, const struct ref *r, struct slice waits); /* at
 void wait_resolve(struct queue *q);					   /* after it */
 void ops_done(struct queue *q, unsigned target, struct slice ops);
 void name_freed(struct queue *q, unsigned target);
+bool text_has(struct slice words, const char *word); /* a word of a blank-separated list? */
 void wakes_run(struct queue *q, unsigned target);
 int64_t wakes_next(const struct queue *q, unsigned target);
 void owed_take(struct queue *q, const struct ref *r, struct wire_list owed,
@@ -501,6 +511,8 @@ void guard_put(struct queue *q, unsigned target, const char *field, struct slice
 void guard_del(struct queue *q, unsigned target, const char *field);
 void guard_load(struct queue *q, unsigned target, struct slice field, struct slice text);
 void hold_load(struct queue *q, unsigned source, struct slice field, struct slice text);
+void held_yield(struct queue *q, const struct ref *r,
+		struct slice field); /* permit: gives that name up */
 uint32_t held_add(struct queue *q, const struct ref *r, struct slice op, struct slice what);
 void held_set(struct queue *q, uint32_t i, enum queue_held_phase phase);
 void held_grant(struct queue *q, uint32_t i);

@@ -312,6 +312,20 @@ void owed_take(struct queue *q, const struct ref *r, struct wire_list owed,
 	}
 }
 
+bool text_has(struct slice words, const char *word)
+{
+	size_t n = strlen(word), from = 0;
+
+	for (size_t i = 0; i <= words.n; i++) {
+		if (i < words.n && words.p[i] != ' ')
+			continue;
+		if (i - from == n && memcmp(words.p + from, word, n) == 0)
+			return true;
+		from = i + 1;
+	}
+	return false;
+}
+
 /* ---- what a parked one waits for ---- */
 
 static bool after(struct slice text, const char *prefix, struct slice *ret_rest)
@@ -342,6 +356,7 @@ static bool rid_wait(struct queue *q, const struct ref *r, struct slice rid,
 		     const struct queue_lease *dispatch)
 {
 	uint32_t owner = rids_get(&q->targets[r->target]->rids, rid_hash(q, rid));
+	struct rare *x;
 
 	if (owner == NONE || owner == r->user) {
 		name_wait(q, r, dispatch);
@@ -350,7 +365,73 @@ static bool rid_wait(struct queue *q, const struct ref *r, struct slice rid,
 	if (dispatch && link_changed_since(q, r->target, owner, dispatch))
 		return true;
 	waiter_add(q, r, &user_at(q, owner)->id, false);
-	rare_need(q, r)->wait = WAIT_RID;
+	x = rare_need(q, r);
+	x->wait = WAIT_RID;
+	x->wait_on = owner;
+	return false;
+}
+
+/* Who left, and has nothing to do any more, gives way. */
+static bool gives_way(const struct queue *q, unsigned target, const struct entry *e)
+{
+	return !q->targets[target]->conf.leavers_keep_names && !e->in && e->state == QUEUE_CLEAN &&
+	       e->link_state == LINK_DISABLED;
+}
+
+/* Does that one wait, over others or not, for a name of r's? */
+static bool in_circle(const struct queue *q, const struct ref *r, uint32_t user)
+{
+	struct ref other;
+
+	for (unsigned i = 0; i < CIRCLE_MOST && user != r->user; i++) {
+		const struct rare *x;
+
+		if (!entry_find(q, r->target, user, &other) || other.e->state != QUEUE_PARKED)
+			return false;
+		x = rare_get(q, &other);
+		if (!x || x->wait != WAIT_RID)
+			return false;
+		user = x->wait_on;
+	}
+	return user == r->user;
+}
+
+/* A service that confirms another name and does not write it must not be asked without end. */
+static bool ask_for_name(struct queue *q, const struct ref *r, struct slice field)
+{
+	struct target *t = q->targets[r->target];
+
+	for (unsigned i = 0; i < YIELDS; i++)
+		if (t->yields[i].user == r->user && t->yields[i].at_ms != 0 &&
+		    q->now_ms - t->yields[i].at_ms < YIELD_AGAIN_MS)
+			return false;
+	t->yields[t->yields_n++ % YIELDS] = (struct yield){r->user, q->now_ms};
+	held_yield(q, r, field);
+	return true;
+}
+
+/* "FIELD=RID": that account has the name that the user needs. */
+static bool holder_wait(struct queue *q, const struct ref *r, struct slice rest,
+			const struct queue_lease *dispatch)
+{
+	const char *sign = memchr(rest.p, '=', rest.n);
+	struct slice field, rid;
+	struct ref owner;
+	uint32_t user;
+
+	if (!sign)
+		return false;
+	field = (struct slice){rest.p, (size_t)(sign - rest.p)};
+	rid = (struct slice){sign + 1, rest.n - field.n - 1};
+	user = rids_get(&q->targets[r->target]->rids, rid_hash(q, rid));
+	if (dispatch && user != NONE && user != r->user && in_circle(q, r, user) &&
+	    ask_for_name(q, r, field))
+		return true;
+	if (rid_wait(q, r, rid, dispatch))
+		return true;
+	if (dispatch && user != NONE && entry_find(q, r->target, user, &owner) &&
+	    gives_way(q, r->target, owner.e) && ask_for_name(q, &owner, field))
+		entry_cause(q, &owner, CAUSE_OTHER | CAUSE_LIVE);
 	return false;
 }
 
@@ -366,6 +447,8 @@ bool wait_begin(struct queue *q, const struct ref *r, struct slice waits,
 		seat_wait(q, r, rest, dispatch);
 	else if (after(waits, "rid:", &rest))
 		return rid_wait(q, r, rest, dispatch);
+	else if (after(waits, "holder:", &rest))
+		return holder_wait(q, r, rest, dispatch);
 	else if (after(waits, "ref:", &rest) && id_parse(rest, &of) == 0) {
 		if (dispatch && ref_wait(q, r, &of, dispatch))
 			return true;
@@ -401,21 +484,6 @@ void wait_resolve(struct queue *q)
 
 /* ---- names and seats ---- */
 
-/* A word of a blank-separated list? */
-static bool text_has(struct slice words, const char *word)
-{
-	size_t n = strlen(word), from = 0;
-
-	for (size_t i = 0; i <= words.n; i++) {
-		if (i < words.n && words.p[i] != ' ')
-			continue;
-		if (i - from == n && memcmp(words.p + from, word, n) == 0)
-			return true;
-		from = i + 1;
-	}
-	return false;
-}
-
 static void changed(struct queue *q, struct wake *wake)
 {
 	wake->changed = true;
@@ -429,7 +497,8 @@ void name_freed(struct queue *q, unsigned target)
 
 void ops_done(struct queue *q, unsigned target, struct slice ops)
 {
-	static const char *const frees[] = {"update", "rename", "disable", "delete", "restore"};
+	static const char *const frees[] = {"update", "rename",	 "disable",
+					    "delete", "restore", "yield"};
 	static const char *const seats[] = {"licence_revoke", "disable", "delete"};
 	struct target *t = q->targets[target];
 

@@ -311,6 +311,10 @@ static void park(struct queue *q, const struct ref *r, struct outcome *o)
 	x->attempts++;
 	x->failing_ms = 0;
 	o->l.to = QUEUE_PARKED;
+	if (text_has(o->w->ops, "yield")) { /* the name is free for who waits for it */
+		waiters_wake(q, r, WAKE_PARKED);
+		name_freed(q, r->target);
+	}
 	if (wanted_since(r, o) || wait_begin(q, r, o->waits, o->lease))
 		o->l.to = QUEUE_DUE;
 }

@@ -54,6 +54,7 @@ static struct queue_target_conf target_conf(const struct conf_node *n, const cha
 		.budget_per_ms = conf_int(pace, "per"),
 		.concurrency = conf_int(pace, "concurrency"),
 		.paused = conf_bool(n, "paused"),
+		.leavers_keep_names = strcmp(conf_text(n, "leave_names"), "keep") == 0,
 	};
 }
 

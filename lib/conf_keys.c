@@ -213,6 +213,9 @@ const struct conf_key conf_keys[] = {
 	 "What happens to who leaves the scope or the directory."},
 	{"targets.*.delete_after", CONF_DURATION, "30d", "0..3650d",
 	 "leave: delete waits so long after disabling."},
+	{"targets.*.leave_names", CONF_WORD, "yield", "yield|keep",
+	 "Does a leaver's disabled account take another name when a new user needs the one it "
+	 "has?"},
 	{"targets.*.groups", CONF_SECTION_LIST, "", NULL,
 	 "Remote groups, roles or permission sets by watched group, many to many."},
 	{"targets.*.groups.*.group", CONF_NAME, NULL, NULL,

@@ -179,8 +179,8 @@ enum { WIRE_CONFIRM_GROUP, WIRE_CONFIRM_SOURCE, WIRE_CONFIRM_READ_ALL };
 	F(u64, lease_epoch) F(u64, lease_page) F(u32, lease_index) F(u8, kind) F(text, reason)
 
 /* verdict: enum wire_verdict. reason: a stable word (name_taken, no_seat, mandatory_missing…); detail: the target's own
- * words, redacted. after_ms: RETRY and THROTTLED. waits: what a PARKED user waits for ("name:VALUE", "seat:SKU",
- * "ref:ID"; or ""). owed: referenced users whose rid was missing. ops: what was done, "create update …".
+ * words, redacted. after_ms: RETRY and THROTTLED. waits: what a PARKED user waits for ("name:VALUE", "holder:FIELD=RID",
+ * "rid:RID", "seat:SKU", "ref:ID"; or ""). owed: referenced users whose rid was missing. ops: what was done, "create update …".
  * taken: what the licence policy took and has to give back, {"ITEM": {"at": ms, "reasons": [words]}} or "".
  * charged: of the requests, those that the vendor's budget counts. */
 #define WIRE_RESULT(F)                                                                             \

@@ -129,7 +129,7 @@ void task_drop(struct task *t)
 	buf_done(&t->owed);
 	buf_done(&t->agreed_ops);
 	buf_done(&t->key);
-	buf_done(&t->taken);
+	task_name_done(t);
 	buf_done(&t->ops);
 	buf_done(&t->wants);
 	buf_done(&t->audit);

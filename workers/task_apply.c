@@ -5,7 +5,7 @@
 
 /* ---- an operation was done ---- */
 
-static void add_op_name(struct task *t, const char *name)
+void task_did(struct task *t, const char *name)
 {
 	if (t->ops.n > 500)
 		return;
@@ -36,13 +36,13 @@ static void note_switch(struct task *t, enum target_switch enabled)
 	case TARGET_ENABLE:
 		t->link = LINK_ACTIVE;
 		task_remember_ms(t, "left_ms", 0);
-		add_op_name(t, "enable");
+		task_did(t, "enable");
 		break;
 	case TARGET_DISABLE:
 		t->link = LINK_DISABLED;
-		add_op_name(t, "disable");
+		task_did(t, "disable");
 		if (t->desk->driver->disable_frees)
-			add_op_name(t, "licence_revoke"); /* wakes who waits for a seat */
+			task_did(t, "licence_revoke"); /* wakes who waits for a seat */
 		break;
 	}
 }
@@ -67,7 +67,7 @@ static void created(struct task *t, const struct target_op *op)
 	task_creating_over(t);
 	task_remember_ms(t, "left_ms", 0);
 	task_remember_ms(t, "created_ms", t->now_unix_ms);
-	add_op_name(t, op->name);
+	task_did(t, op->name);
 }
 
 static void op_pop(struct task *t)
@@ -129,15 +129,15 @@ static void op_done(struct task *t, struct exchange_outcome *o)
 		break;
 	case TARGET_UPDATE:
 		if (op->set || op->clear)
-			add_op_name(t, op->name);
+			task_did(t, op->name);
 		note_switch(t, op->enabled);
 		break;
 	case TARGET_DELETE:
 		t->link = LINK_DELETED;
-		add_op_name(t, op->name);
+		task_did(t, op->name);
 		break;
 	case TARGET_STEP:
-		add_op_name(t, op->name);
+		task_did(t, op->name);
 		note_it = op->remember && op->next;
 		break;
 	case TARGET_FIND:
@@ -172,18 +172,34 @@ static void op_gone(struct task *t, struct exchange_outcome *o)
 
 static void op_exists(struct task *t, const struct exchange_outcome *o)
 {
-	if (t->plan.first->kind != TARGET_CREATE || t->looked_again) {
-		task_fail(t, o);
-		return;
-	}
-	t->looked_again = true;
-	if (o->answer->field.n) {
-		const char *value = json_text(t->document, o->answer->field.p);
+	bool create = t->plan.first->kind == TARGET_CREATE;
 
-		if (value)
-			buf_addf(&t->taken, "name:%s", value);
+	task_name_said(t, o->answer);
+	if (create && !t->looked_again) {
+		t->looked_again = true;
+		task_find_from(t, 0, true);
+	} else if (!create && t->name.value.n) {
+		task_name_taken(t);
+	} else {
+		task_fail(t, o);
 	}
-	task_find_from(t, 0, true);
+}
+
+/* A refusal that is no "exists" of the user itself, but of a name. */
+static bool is_name_taken(const struct task *t, const struct exchange_outcome *o)
+{
+	return o->verdict.class == VERDICT_CLASS_PARK && o->verdict.reason &&
+	       strcmp(o->verdict.reason, "name_taken") == 0 && o->answer->field.n &&
+	       (t->plan.first->kind == TARGET_CREATE || t->plan.first->kind == TARGET_UPDATE);
+}
+
+static void name_refused(struct task *t, const struct exchange_outcome *o)
+{
+	task_name_said(t, o->answer);
+	if (t->name.value.n)
+		task_name_taken(t);
+	else
+		task_fail(t, o);
 }
 
 static void op_stale(struct task *t, const struct exchange_outcome *o)
@@ -238,6 +254,8 @@ static void on_applied(void *arg, struct exchange_job *job, struct exchange_outc
 		op_exists(t, o);
 	} else if (class == VERDICT_CLASS_STALE) {
 		op_stale(t, o);
+	} else if (is_name_taken(t, o)) {
+		name_refused(t, o);
 	} else if (t->plan.first->go_on &&
 		   (class == VERDICT_CLASS_PARK || class == VERDICT_CLASS_REJECT)) {
 		op_refused(t, o);

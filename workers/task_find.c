@@ -55,9 +55,7 @@ void task_none_found(struct task *t)
 
 	if (t->looked_again && !t->left) {
 		/* the service said "exists", and no rule finds it */
-		task_finish(t, &(struct task_end){.verdict = VERDICT_PARKED,
-						  .reason = "name_taken",
-						  .waits = t->taken.n ? t->taken.p : NULL});
+		task_name_taken(t);
 		return;
 	}
 	if (t->came_as == LINK_CREATING && wait > 0) {

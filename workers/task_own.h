@@ -63,7 +63,11 @@ struct task {
 	struct exchange_job job;
 	struct target_op own; /* FIND, READ */
 	struct buf key;
-	struct buf taken; /* waits of a name that the service called taken */
+	struct {
+		struct buf field, value, detail; /* what the service called taken, and its words */
+		struct buf holder;		 /* the account that has it */
+		cJSON *set;			 /* the other name being written */
+	} name;
 	size_t rule;
 	bool alone; /* look-ups after something unknown are never batched */
 	task_next_fn after_note;
@@ -139,6 +143,18 @@ void task_read(struct task *t);
 
 /* task_apply.c */
 void task_apply_next(struct task *t);
+
+void task_did(struct task *t, const char *name); /* for the result's ops */
+
+/* task_name.c */
+void task_name_said(struct task *t,
+		    const struct target_answer *a); /* the service called a name taken */
+void task_name_taken(
+	struct
+	task *t); /* looks for its holder, gives the own one up if asked to, parks; t is gone or at work */
+bool task_gives_way(const struct task *t); /* left, and the broker asks for the name */
+void task_plan_giving_way(struct task *t);
+void task_name_done(struct task *t);
 
 /* task_link.c */
 bool task_permitted(const struct task *t, const char *op, const char *what);

@@ -68,7 +68,8 @@ static void unlink_account(struct task *t)
 
 static void decide_left(struct task *t)
 {
-	bool untouched = fp_is_none(&t->applied) || t->verify || task_careful(t);
+	bool untouched =
+		fp_is_none(&t->applied) || t->verify || task_careful(t) || task_gives_way(t);
 
 	if (t->link == LINK_CREATING && !t->snapshot) {
 		task_finish(t,
@@ -153,7 +154,7 @@ void task_decide(struct task *t)
 	/* an operator's unlink stands until a person links again; ours ends with the return */
 	if (t->link == LINK_UNMANAGED && !left)
 		task_done(t);
-	else if (!t->verify && fp_equal(&t->applied, &t->wanted))
+	else if (!t->verify && !task_gives_way(t) && fp_equal(&t->applied, &t->wanted))
 		task_done(t);
 	else if (t->left)
 		decide_left(t);
@@ -321,6 +322,7 @@ void task_plan(struct task *t)
 	if (t->has_account)
 		t->link = t->account.enabled ? LINK_ACTIVE : LINK_DISABLED;
 	guard_plan(t);
+	task_plan_giving_way(t);
 	key_into_create(t);
 	if (task_agree(t, t->plan.first || !t->claimed ? NULL : "link"))
 		task_apply_next(t);

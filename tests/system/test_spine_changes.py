@@ -1,6 +1,7 @@
 """The whole line against every real directory: each kind of change made there arrives at both services, field by field, at the same account.
 The bodies are the same for all; each class at the end is one directory with one way of following it, on a server of its own."""
 
+import json
 import os
 import random
 import shutil
@@ -219,42 +220,48 @@ class Changes(Basics):
         assert s.account("app", second)["userName"] == "u0001040"
         assert only_updates(s, mark)
 
-    def test_names_that_are_exchanged_at_once_are_told(self, s):
-        """Each has the name that the other shall get: no order of writes helps, so both wait and a person sees why."""
+    def test_names_that_are_exchanged_at_once(self, s):
+        """Each has the name that the other shall get: no order of writes helps, so one of them takes a free name for the time being."""
         dn, entry = person(s, 1045)
         other, second = person(s, 1046)
-        mark = s.mark()
-        for target in s.services:  # so that the workers see the end of it alone: a collector may be told every step (389-DS)
-            s.pipeline.cli("pause", target)
-        dn = s.d.log_in_as(dn, "between1045")
+        third_dn, third = person(s, 1047)
+        mark, rids = s.mark(), [s.rids(e) for e in (entry, second, third)]
+        for target in s.services:
+            s.pipeline.cli("pause", target)  # so that the services see the end of it alone
+        dn = s.d.log_in_as(dn, "between1045")  # 1045 <- 1046 <- 1047 <- 1045
         other = s.d.log_in_as(other, "u0001045")
-        dn = s.d.log_in_as(dn, "u0001046")
-        s.pipeline.wait(lambda: logs_in_as(s, entry, "u0001046") and logs_in_as(s, second, "u0001045"), "the end of it to be published")
+        third_dn = s.d.log_in_as(third_dn, "u0001046")
+        dn = s.d.log_in_as(dn, "u0001047")
+        names = {entry["id"]: "u0001047", second["id"]: "u0001045", third["id"]: "u0001046"}
+        s.pipeline.wait(lambda: all(logs_in_as(s, e, names[e["id"]]) for e in (entry, second, third)), "the end of it to be published")
         for target in s.services:
             s.pipeline.cli("resume", target)
-        s.pipeline.wait(lambda: s.queue("app")["parked"] == 2, "both to be parked")
-        assert {s.user(e["id"])["targets"]["app"]["stuck"]["reason"] for e in (entry, second)} == {"name_taken"}
-        assert only_updates(s, mark) and not s.switched(mark)
-        s.d.log_in_as(dn, "third1045")
         s.settle()
-        assert s.queue("app")["parked"] == s.queue("m365")["parked"] == 0
-        assert s.account("app", second)["userName"] == "u0001045" and only_updates(s, mark)
+        assert {e["id"]: s.account("app", e)["userName"] for e in (entry, second, third)} == names
+        assert s.pipeline.wait(lambda: s.queue("app")["parked"] == s.queue("m365")["parked"] == 0, "nobody to wait")
+        assert only_updates(s, mark) and not s.switched(mark) and [s.rids(e) for e in (entry, second, third)] == rids
+        yielded = [w for w in s.writes(mark)["app"] if "-" in json.dumps(w["body"]).partition("userName")[2][:40]]
+        assert len(yielded) == 1, "one of the three steps aside, once"
+        assert s.pipeline.cli("held", "show", "--json")["held"] == []
 
-    def test_created_anew_under_the_same_name(self, s):
+    def test_CAP_V7_created_anew_under_the_same_name(self, s):
+        """A new user, although the name is the same: the account of who left keeps all but the name."""
         dn, entry = person(s, 1050)
         s.d.delete(dn)
         s.settle()
-        again = s.d.add_person(1050)
-        fresh = s.d.entry(again)
+        before = s.accounts(entry)
+        s.d.add_person(1050)
+        fresh = s.d.entry(dn)
         assert fresh["id"] != entry["id"]
-        # The account of who left has the name: nobody takes it from there, and it is said.
-        s.pipeline.wait(lambda: all(s.queue(t)["parked"] == 1 for t in s.services), "both to be parked")
-        shown = s.user(fresh["id"])["targets"]
-        assert {shown[t]["stuck"]["reason"] for t in s.services} == {"name_taken"}
-        assert s.accounts(fresh) == {"app": None, "m365": None}
-        again = s.d.log_in_as(again, "second1050")
-        s.d.replace(again, mail="second1050@example.com")
         s.settle()
+        assert s.enabled(fresh) == {"app": True, "m365": True} and s.enabled(entry) == {"app": False, "m365": False}
+        assert s.account("app", fresh)["userName"] == before["app"]["userName"]
+        assert s.account("m365", fresh)["userPrincipalName"] == before["m365"]["userPrincipalName"]
+        after = s.accounts(entry)
+        for target, name in (("app", "userName"), ("m365", "userPrincipalName")):
+            assert after[target]["id"] == before[target]["id"] != s.account(target, fresh)["id"]
+            local, _, domain = after[target][name].partition("@")
+            assert local.startswith(before[target][name].partition("@")[0] + "-") and domain == before[target][name].partition("@")[2]
         assert s.queue("app")["parked"] == s.queue("m365")["parked"] == 0
 
     def test_renames_and_moves_in_any_order(self, s):

@@ -17,6 +17,7 @@ class Scim:
 
     kind = "scim"
     deletes = True
+    name_field = "userName"
     batches = False
     refresh = True
     domain = "contoso.com"  # one of the tenant's
@@ -64,6 +65,7 @@ class Scim:
 
 class Graph(Scim):
     kind = "graph"
+    name_field = "userPrincipalName"
     batches = True
     creates = {"method": "POST", "path_prefix": "/v1.0/users"}
     updates = {"method": "PATCH", "path_prefix": "/v1.0/users"}
@@ -106,6 +108,7 @@ class Graph(Scim):
 
 class Salesforce(Scim):
     kind = "salesforce"
+    name_field = "Username"
     deletes = False
     batches = True
     creates = {"method": "PATCH", "path_prefix": "/services/data/v62.0/sobjects/User"}
@@ -321,7 +324,7 @@ def test_manager(bench):
 
 
 def test_name_taken_is_parked(bench):
-    made(bench, uid="same")
+    holder = made(bench, uid="same")
     other = bench.user(uid="same")
     result = bench.broker.do(other)
     assert (result.verdict, result.reason) == ("parked", "name_taken"), result
@@ -330,7 +333,39 @@ def test_name_taken_is_parked(bench):
     user.attrs["mail"], user.version = [f"same@{bench.domain}"], 2
     result = bench.broker.do(user)
     assert (result.verdict, result.reason) == ("parked", "name_taken"), result
-    assert result.waits == f"name:same@{bench.domain}"
+    assert result.waits == f"holder:{bench.service.name_field}={holder.rid}"
+
+
+def test_a_name_is_given_up_where_the_broker_asks_for_it(bench):
+    """By its word alone: a user who waits steps aside once; a leaver's disabled account takes another name, and gets its own with the
+    return."""
+    ask = [f"yield:{bench.service.name_field}"]
+    first, second = made(bench, uid="one"), made(bench, uid="two")
+    second.attrs["mail"], second.version = first.attrs["mail"], 2
+    result = bench.broker.do(second)
+    assert (result.verdict, result.ops) == ("parked", []), result
+    result = bench.broker.do(second, permits=ask)
+    assert (result.verdict, result.ops) == ("parked", ["yield"]), result
+    name = bench.service.name(bench.service.account(second))
+    assert name.startswith("two-") and name.endswith(f"@{bench.domain}")
+    result = bench.broker.do(second, permits=ask)
+    assert (result.verdict, result.ops) == ("parked", []), "it has stepped aside already"
+
+    first.gone, first.version = True, 2
+    assert "disable" in bench.broker.do(first, permits=["disable"]).ops
+    result = bench.broker.do(first, permits=ask)
+    assert (result.verdict, result.ops) == ("done", ["yield"]), result
+    assert bench.service.name(bench.service.account(first)).startswith("one-")
+    result = bench.broker.do(second)
+    assert result.verdict == "done" and bench.service.name(bench.service.account(second)) == f"one@{bench.domain}", result
+    result = bench.broker.do(first, permits=ask)
+    assert (result.verdict, result.ops) == ("done", []) and not bench.service.enabled(bench.service.account(first)), "once is enough"
+    second.attrs["mail"], second.version = [f"two@{bench.domain}"], 3
+    assert bench.broker.do(second).verdict == "done"
+    first.gone, first.version = False, 3
+    assert bench.broker.do(first).verdict == "done"
+    account = bench.service.account(first)
+    assert bench.service.name(account) == f"one@{bench.domain}" and bench.service.enabled(account)
 
 
 def test_mandatory_missing_is_parked(bench):

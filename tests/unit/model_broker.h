@@ -152,6 +152,9 @@ static inline void model_task(struct model *m, const struct queue_effect *f, con
 	bool serial = model_permit(head, WIRE_SERIAL, false, &m->store.serial[u][t]);
 	bool permit = model_permit(head, "disable", row, &m->store.held[u][t]);
 
+	struct mirror_held asked = {.present = m->store.yields[u][t], .phase = QUEUE_GRANTED};
+
+	(void)model_permit(head, "yield", false, &asked);
 	for (unsigned i = 0; serial && i < USERS; i++)
 		CHECK(i == u || !m->store.serial[i][t].present ||
 			      m->store.serial[i][t].phase != QUEUE_GRANTED,

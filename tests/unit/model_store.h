@@ -97,6 +97,7 @@ struct mirror {
 	struct mirror_held held[USERS]
 			       [TARGETS],  /* disable: the model's only destructive operation */
 		serial[USERS][TARGETS];	   /* what one user at a time may have done */
+	bool yields[USERS][TARGETS];	   /* asked to give a name up */
 	bool waits[TARGETS][USERS][USERS]; /* of, user */
 	uint8_t rid_owner[TARGETS][RIDS];  /* user + 1 */
 	struct {
@@ -260,11 +261,21 @@ static inline void mirror_effect(struct mirror *m, const struct queue_effect *f)
 		c->stuck.n = 0;
 		break;
 	case QUEUE_PUT_HELD:
+		if (slice_is(f->held.op, "yield")) {
+			CHECK(f->held.phase == QUEUE_GRANTED && slice_is(f->held.what, "n"),
+			      "asked for a name otherwise than by a permit", u, t);
+			m->yields[u][t] = true;
+			break;
+		}
 		held_of(m, f)->present = true;
 		held_of(m, f)->phase = f->held.phase;
 		held_of(m, f)->since = f->held.since_unix_ms;
 		break;
 	case QUEUE_DEL_HELD:
+		if (slice_is(f->held.op, "yield")) {
+			m->yields[u][t] = false;
+			break;
+		}
 		held_of(m, f)->present = false;
 		break;
 	case QUEUE_PUT_WAITER:
@@ -376,6 +387,13 @@ static inline void mirror_load_cell(const struct mirror *m, struct queue *q, uns
 		queue_load_lease(q, &id, t, &c->lease);
 	if (c->stuck.n)
 		queue_load_stuck(q, t, &id, slice_of_text(&c->stuck));
+	if (m->yields[u][t])
+		queue_load_held(q, t,
+				&(struct queue_held_row){.id = id,
+							 .op = SLICE("yield"),
+							 .what = SLICE("n"),
+							 .phase = QUEUE_GRANTED,
+							 .since_unix_ms = 1});
 	if (m->held[u][t].present)
 		queue_load_held(q, t,
 				&(struct queue_held_row){.id = id,

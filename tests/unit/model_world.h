@@ -296,8 +296,14 @@ static inline bool misfortune(struct world *w, struct hand *h, bool intime)
 		return true;
 	case 5:
 		a->verdict = VERDICT_PARKED;
-		(void)snprintf(a->waits, sizeof(a->waits), "%s",
-			       chance(w, 2) ? "seat:E3" : "name:x");
+		if (chance(w, 3) == 0) /* somebody else's account has the name */
+			(void)snprintf(a->waits, sizeof(a->waits), "holder:n=R%c",
+				       'a' + (char)chance(w, RIDS));
+		else
+			(void)snprintf(a->waits, sizeof(a->waits), "%s",
+				       chance(w, 2) ? "seat:E3" : "name:x");
+		if (chance(w, 3) == 0)
+			(void)snprintf(a->ops, sizeof(a->ops), "yield");
 		return true;
 	case 6:
 		if (h->job.manager)

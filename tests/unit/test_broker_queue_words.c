@@ -202,6 +202,147 @@ static void who_waits_for_an_account_hears_of_its_new_owner(void **state)
 	assert_state(f, 1, QUEUE_FLIGHT);
 }
 
+/* ---- names ---- */
+
+static void done_again(struct fixture *f, unsigned user, const char *rid, uint8_t state)
+{
+	struct wire_result r = result_of(task_of(f, user).lease, VERDICT_DONE);
+
+	r.rid = slice_of(rid);
+	r.link_state = state;
+	result(f, r);
+}
+
+/* own: the user's own account, or NULL. */
+static void take_name(struct fixture *f, struct queue_lease l, const char *own, const char *holder,
+		      const char *ops)
+{
+	CLEANUP(buf_cleanup) struct buf waits = {0};
+	struct wire_result r = result_of(l, VERDICT_PARKED);
+
+	buf_addf(&waits, "holder:userName=%s", holder);
+	r.reason = SLICE("name_taken");
+	r.waits = buf_slice(&waits);
+	r.ops = slice_of(ops);
+	r.rid = slice_of(own);
+	r.link_state = own ? LINK_ACTIVE : LINK_NONE;
+	result(f, r);
+}
+
+static bool asked_to_yield(struct fixture *f, unsigned user)
+{
+	struct wire_list permits = task_of(f, user).permits;
+	struct wire_op op;
+
+	return wire_next_op(&permits, &op) && slice_is(op.op, "yield") &&
+	       slice_is(op.what, "userName");
+}
+
+static void left(struct fixture *f, unsigned user, const char *rid, uint8_t state)
+{
+	struct wire_result r;
+
+	made(f, user, rid);
+	say(f, (struct say){.user = user, .version = 2, .gone = true});
+	r = result_of(task_of(f, user).lease, VERDICT_DONE);
+	r.rid = slice_of(rid);
+	r.link_state = state;
+	result(f, r);
+	pass(f, 5000);
+}
+
+static void a_leavers_account_gives_the_name_up(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+
+	left(f, 2, "R2", LINK_DISABLED);
+	take_name(f, fly(f, 1, 1), NULL, "R2", "");
+	assert_state(f, 1, QUEUE_PARKED);
+	assert_true(asked_to_yield(f, 2));
+	verdict(f, task_of(f, 2).lease, VERDICT_DONE);
+	assert_non_null(effect(f, QUEUE_DEL_HELD)); /* asked once */
+	assert_state(f, 1, QUEUE_FLIGHT);
+}
+
+static void an_account_that_is_not_disabled_yet_keeps_its_name(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+
+	left(f, 2, "R2", LINK_ACTIVE); /* the guard holds the disable */
+	take_name(f, fly(f, 1, 1), NULL, "R2", "");
+	assert_state(f, 1, QUEUE_PARKED);
+	assert_state(f, 2, QUEUE_CLEAN);
+	assert_null(effect(f, QUEUE_PUT_HELD));
+}
+
+static void who_is_in_scope_keeps_the_name(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+
+	made(f, 2, "R2");
+	pass(f, 5000);
+	take_name(f, fly(f, 1, 1), NULL, "R2", "");
+	assert_state(f, 2, QUEUE_CLEAN);
+	assert_null(effect(f, QUEUE_PUT_HELD));
+	assert_state(f, 1, QUEUE_PARKED);
+}
+
+static void leavers_keep_their_names_where_it_is_said(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+	struct queue_target_conf conf = f->target;
+
+	conf.leavers_keep_names = true;
+	(void)queue_target_add(f->q, &conf);
+	left(f, 2, "R2", LINK_DISABLED);
+	take_name(f, fly(f, 1, 1), NULL, "R2", "");
+	assert_state(f, 1, QUEUE_PARKED);
+	assert_state(f, 2, QUEUE_CLEAN);
+}
+
+static void one_of_a_circle_steps_aside(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+	struct queue_lease l[4];
+
+	for (unsigned i = 1; i <= 3; i++)
+		made(f, i, i == 1 ? "R1" : i == 2 ? "R2" : "R3");
+	pass(f, 5000);
+	for (unsigned i = 1; i <= 3; i++)
+		l[i] = fly(f, i, 2);
+	take_name(f, l[1], "R1", "R2", "");
+	take_name(f, l[2], "R2", "R3", "");
+	assert_null(effect(f, QUEUE_PUT_HELD));
+	take_name(f, l[3], "R3", "R1", "");
+	assert_true(asked_to_yield(f, 3)); /* who closes it, at once */
+	take_name(f, task_of(f, 3).lease, "R3", "R1", "yield");
+	assert_state(f, 3, QUEUE_PARKED);
+	assert_state(f, 2, QUEUE_FLIGHT); /* R3's name is free */
+	done_again(f, 2, "R2", LINK_ACTIVE);
+	assert_state(f, 1, QUEUE_FLIGHT);
+	done_again(f, 1, "R1", LINK_ACTIVE);
+	assert_state(f, 3, QUEUE_FLIGHT);
+	done_again(f, 3, "R3", LINK_ACTIVE);
+	assert_non_null(effect(f, QUEUE_DEL_HELD));
+}
+
+/* A service that confirms the other name and does not write it is not asked without end. */
+static void nobody_is_asked_for_a_name_without_end(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+
+	left(f, 2, "R2", LINK_DISABLED);
+	take_name(f, fly(f, 1, 1), NULL, "R2", "");
+	done_again(f, 2, "R2", LINK_DISABLED);
+	take_name(f, task_of(f, 1).lease, NULL, "R2", "");
+	take_name(f, task_of(f, 1).lease, NULL, "R2", ""); /* the owner changed meanwhile */
+	assert_state(f, 1, QUEUE_PARKED);
+	assert_state(f, 2, QUEUE_CLEAN);
+	live(f, 60000);
+	take_name(f, fly(f, 1, 2), NULL, "R2", "");
+	assert_state(f, 2, QUEUE_FLIGHT);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -216,6 +357,12 @@ int main(void)
 		T(unlinked_is_unmanaged_and_frees_the_account),
 		T(a_link_that_changed_meanwhile_is_not_touched),
 		T(who_waits_for_an_account_hears_of_its_new_owner),
+		T(a_leavers_account_gives_the_name_up),
+		T(an_account_that_is_not_disabled_yet_keeps_its_name),
+		T(who_is_in_scope_keeps_the_name),
+		T(leavers_keep_their_names_where_it_is_said),
+		T(one_of_a_circle_steps_aside),
+		T(nobody_is_asked_for_a_name_without_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

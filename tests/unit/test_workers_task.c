@@ -256,7 +256,7 @@ static void a_taken_name_parks(void **state)
 	service.status_for = "CREATE";
 	service.field = "name";
 	run(task_for(1, snapshot(1, "\"Berg\"", true, FULL)));
-	happened("NOTE0 FIND CREATE FIND parked");
+	happened("NOTE0 FIND CREATE FIND FIND parked"); /* by the rules, then who has the name */
 	reason_is("name_taken");
 	assert_true(slice_is(broker.last.waits, "name:Berg"));
 	assert_int_equal(broker.last.link_state, LINK_NONE);
