@@ -1,5 +1,6 @@
 #include "http.h"
 
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,18 @@ struct conn {
 static char read_buffer[READ_SIZE];
 
 static void conn_serve(struct conn *c);
+
+/* A service that stood still for a while carries out what came meanwhile, whoever still waits. */
+static bool has_left(const struct conn *c)
+{
+	struct tcp_info info;
+	socklen_t size = sizeof info;
+	uv_os_fd_t fd;
+
+	return uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0 &&
+	       getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+	       info.tcpi_state != TCP_ESTABLISHED;
+}
 
 SSL_CTX *http_tls_context(const char *cert, const char *key, const char **ret_error)
 {
@@ -319,6 +332,7 @@ static bool conn_step(struct conn *c)
 	}
 	c->continued = false;
 	response.close = slice_is_nocase(http_header(&request, "connection"), "close");
+	request.left = has_left(c);
 	c->server->handler(c->server->context, &request, &response);
 	memmove(c->in.p, c->in.p + used, c->in.n -= used);
 	conn_respond(c, &response);

@@ -23,6 +23,7 @@ struct http_request {
 	size_t n_headers;
 	struct slice body;
 	uint64_t connection; /* number of the connection, from 1 */
+	bool left;	     /* the client has closed: it has given up on the answer */
 };
 
 enum http_fate {

@@ -285,6 +285,7 @@ static void on_request(void *context, const struct http_request *request,
 				.query = request->query,
 				.body = request->body,
 				.http = request,
+				.late = request->left,
 				.answer = response};
 
 	arena_reset(&sim->arena);
