@@ -1,4 +1,4 @@
-/* Decodes a body of any verb (the first byte says which) and the header. What is accepted is walked to its last record
+/* Decodes a body of any verb (the first byte says which), the header, and bodies that came packed. What is accepted is walked to its last record
  * and must encode to the same bytes. Seeds: make_wire_seeds. */
 #include "wire.h"
 
@@ -78,6 +78,22 @@ WIRE_RECORDS(R)
 WIRE_VERBS(V)
 #undef V
 
+/* Bodies that came as one frame: nothing is between them, nothing is left of what was taken, and packed again they are the same bytes. */
+static void try_packed(struct slice all)
+{
+	struct buf CLEANUP(buf_cleanup) out = {0}, one = {0};
+	struct slice rest = all, body;
+	int rc;
+
+	while ((rc = wire_unpack(&rest, &body)) == 1) {
+		touch(body);
+		buf_clear(&one);
+		buf_add(&one, body.p, body.n);
+		wire_pack(&out, &one);
+	}
+	must(rc < 0 ? rest.n > 0 : slice_equal(buf_slice(&out), all));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct slice all = {(const char *)data, size};
@@ -85,6 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (wire_get_header(all, &header) == 0)
 		must(header.verb > 0 && header.verb < WIRE_VERB_END);
+	try_packed(all);
 	if (size == 0)
 		return 0;
 	switch (data[0]) {
