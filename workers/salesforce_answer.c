@@ -71,6 +71,15 @@ static void add_wait(struct target_answer *a)
 		buf_adds(&a->retry_after, "300");
 }
 
+/* The seat for which it waits: of an assignment's licence, or of the profile's. */
+static void name_seat(const struct target_op *op, struct target_answer *a)
+{
+	if (strcmp(a->code.p ? a->code.p : "", "LICENSE_LIMIT_EXCEEDED") != 0)
+		return;
+	buf_clear(&a->field);
+	buf_adds(&a->field, op->kind == TARGET_STEP && op->what ? op->what : "user");
+}
+
 static void take_error(struct target *t, const struct reply *r, struct target_answer *a)
 {
 	struct salesforce_error e = salesforce_error_of(r->json);
@@ -208,6 +217,9 @@ static void take_one(struct target *t, const struct target_op *op, const struct 
 	a->status = r->status;
 	if (!good(r->status)) {
 		take_error(t, r, a);
+		/* what is to be taken away and is not there is what was wanted */
+		if (op->kind == TARGET_STEP && r->status == 404 && json_text(op->body, "record"))
+			a->status = 204;
 		return;
 	}
 	a->not_json = !r->json && r->text.n > 0;
@@ -274,16 +286,38 @@ static struct reply part_of(const cJSON *json, const char *id)
 	return (struct reply){0};
 }
 
-/* Who is frozen cannot log in: the account counts as disabled. */
-static void take_frozen(const cJSON *json, struct target_answer *a)
+/* Who is frozen cannot log in: where that is how accounts are disabled, it is. */
+static void take_frozen(const struct target *t, const cJSON *json, struct target_account *account)
 {
 	struct reply login = part_of(json, "login");
 	const cJSON *records = salesforce_records(login.json);
+	bool frozen =
+		records && records->child && cJSON_IsTrue(mapping_get(records->child, "IsFrozen"));
 
-	for (size_t i = 0; i < a->accounts_n; i++) {
-		if (records && records->child &&
-		    cJSON_IsTrue(mapping_get(records->child, "IsFrozen")))
-			a->accounts[i].enabled = false;
+	cJSON_AddBoolToObject(account->json, "IsFrozen", frozen);
+	if (frozen && t->disable == SALESFORCE_FREEZE)
+		account->enabled = false;
+}
+
+/* A list that is not whole is none: nothing may be taken or given by it. */
+static void take_holdings(struct target *t, const cJSON *json, struct target_answer *a)
+{
+	for (size_t i = 0; t->holds && i < SALESFORCE_KINDS; i++) {
+		struct reply r = part_of(json, salesforce_kinds[i].object);
+		const cJSON *records = good(r.status) ? salesforce_records(r.json) : NULL;
+
+		if (records) {
+			cJSON_AddItemToObject(a->accounts[0].json, salesforce_kinds[i].object,
+					      cJSON_Duplicate(records, true));
+			continue;
+		}
+		if (r.status && !good(r.status)) {
+			a->status = r.status;
+			take_error(t, &r, a);
+		} else {
+			a->not_json = true;
+		}
+		return;
 	}
 }
 
@@ -296,7 +330,10 @@ static void take_parts(struct target *t, const struct target_op *op, const cJSON
 	if (op->kind == TARGET_FIND || op->kind == TARGET_READ) {
 		r = part_of(json, "user");
 		take_query(t, op, &r, a);
-		take_frozen(json, a);
+		for (size_t i = 0; i < a->accounts_n; i++)
+			take_frozen(t, json, &a->accounts[i]);
+		if (op->kind == TARGET_READ && a->accounts_n > 0)
+			take_holdings(t, json, a);
 		return;
 	}
 	for (size_t i = 0; i < 3; i++) {
@@ -359,24 +396,34 @@ static void take_several(struct target *t, struct target_op *const *ops, size_t 
 		take_row(t, ops[i], row, &answers[i]);
 }
 
+static void take_all(struct target *t, struct target_op *const *ops, size_t n,
+		     const struct reply *r, struct target_answer *answers)
+{
+	bool composite = salesforce_is_composite(t, ops[0]);
+
+	if (composite && good(r->status) && json_array(r->json, "compositeResponse")) {
+		take_parts(t, ops[0], r->json, &answers[0]);
+	} else if (is_query(ops, n) && !composite) {
+		for (size_t i = 0; i < n; i++)
+			take_query(t, ops[i], r, &answers[i]);
+	} else if (n == 1) {
+		take_one(t, ops[0], r, &answers[0]);
+		answers[0].not_json |= composite && good(r->status);
+	} else {
+		take_several(t, ops, n, r, answers);
+	}
+}
+
 void salesforce_answers(struct target *t, struct target_op *const *ops, size_t n,
 			const struct http_response *response, struct target_answer *answers)
 {
 	cJSON *json = json_parse(response->body, NULL);
 	struct reply r = {(int)response->status, json, response->body};
-	bool composite = salesforce_is_composite(t, ops[0]);
 
 	salesforce_take_usage(t, response);
-	if (composite && good(r.status) && json_array(json, "compositeResponse"))
-		take_parts(t, ops[0], json, &answers[0]);
-	else if (is_query(ops, n) && !composite)
-		for (size_t i = 0; i < n; i++)
-			take_query(t, ops[i], &r, &answers[i]);
-	else if (n == 1) {
-		take_one(t, ops[0], &r, &answers[0]);
-		answers[0].not_json |= composite && good(r.status);
-	} else
-		take_several(t, ops, n, &r, answers);
+	take_all(t, ops, n, &r, answers);
+	for (size_t i = 0; i < n; i++)
+		name_seat(ops[i], &answers[i]);
 	cJSON_Delete(json);
 }
 

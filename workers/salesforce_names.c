@@ -34,12 +34,23 @@ bool salesforce_id(const char *text, char ret[SALESFORCE_ID + 1])
 
 /* Ids begin with the three characters of their object; a name of 15 letters that begins so too is taken for an id. */
 static const struct {
-	const char *field, *object, *prefix;
+	const char *field, *object, *prefix, *name;
 } objects[] = {
-	{"ProfileId", "Profile", "00e"}, {"UserRoleId", "UserRole", "00E"},
-	{NULL, "PermissionSet", "0PS"},	 {NULL, "PermissionSetLicense", "0PL"},
-	{NULL, "Group", "00G"},
+	{"ProfileId", "Profile", "00e", "Name"},
+	{"UserRoleId", "UserRole", "00E", "Name"},
+	{NULL, "PermissionSet", "0PS", "Name"},
+	{NULL, "PermissionSetLicense", "0PL", "DeveloperName"},
+	{NULL, "Group", "00G", "DeveloperName"},
 };
+
+const char *salesforce_name_field(const char *object)
+{
+	for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
+		if (strcmp(objects[i].object, object) == 0)
+			return objects[i].name;
+	}
+	return "Name";
+}
 
 static const char *prefix_of(const char *object)
 {

@@ -41,10 +41,20 @@ struct target {
 	int64_t email_wait_ms;
 	int64_t used, most; /* API requests of the day, by the last answer; most 0: not known */
 	int64_t slow, stop; /* percent of them */
-	bool retired;	    /* auth.method: password */
 	bool deletes;	    /* leave: delete */
+	bool holds;	    /* licences or groups are configured: reads show them */
 	struct salesforce_name *names;
 };
+
+/* What can be assigned to a user. */
+struct salesforce_kind {
+	const char *object, *assignment; /* objects */
+	const char *whom, *what;	 /* fields of the assignment */
+	const char *word;		 /* groups.kind; NULL: licences */
+};
+enum { SALESFORCE_KINDS = 3 };
+extern const struct salesforce_kind salesforce_kinds[SALESFORCE_KINDS];
+const struct salesforce_kind *salesforce_kind_named(const char *word);
 
 enum salesforce_trait {
 	SALESFORCE_PLAIN,
@@ -65,6 +75,8 @@ const char *salesforce_resolve(const struct target *t, const char *object, const
 const char *salesforce_name_of(const struct target *t, const char *object, const char *id);
 void salesforce_learn(struct target *t, const char *object, const char *name, const char *id);
 void salesforce_forget(struct target *t); /* all names: one of the ids was refused */
+/* The field by which an object is named ("Name", "DeveloperName"). */
+const char *salesforce_name_field(const char *object);
 /* Which object a field's value names: ProfileId → "Profile"; NULL: none. */
 const char *salesforce_object_of(const char *field);
 
@@ -73,6 +85,17 @@ const char *salesforce_object_of(const char *field);
 bool salesforce_matches(const struct target *t, const cJSON *account, const struct target_key *key);
 int salesforce_plan(const struct target *t, const struct target_want *want,
 		    struct target_plan *ret);
+
+/* A name that is not known is looked up before the rest; once in a plan. */
+void salesforce_ask(struct target_plan *plan, const char *object, const char *name);
+
+/* ---- salesforce_licence.c ---- */
+
+void salesforce_plan_licences(const struct target *t, const struct target_want *want,
+			      struct target_plan *ret);
+/* Frozen by the licence policy: then nobody thaws it for another reason. */
+bool salesforce_login_taken(const struct target_want *want);
+void salesforce_plan_login(const struct target_want *want, struct target_plan *ret);
 
 /* ---- salesforce_request.c ---- */
 

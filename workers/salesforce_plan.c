@@ -85,18 +85,19 @@ struct wanted {
 	struct target_plan *plan;
 };
 
-/* Names that are not known yet are asked for first; until then the name stands for the id. */
-static void ask_name(struct wanted *w, const char *object, const char *name)
+/* Until then the name stands for the id. */
+void salesforce_ask(struct target_plan *plan, const char *object, const char *name)
 {
 	struct target_op *op;
 
-	for (op = w->plan->first; op; op = op->next) {
+	for (op = plan->first; op; op = op->next) {
 		if (op->kind == TARGET_STEP && strcmp(op->name, "look_up") == 0 &&
 		    strcmp(json_text(op->body, "object"), object) == 0 &&
 		    strcmp(json_text(op->body, "name"), name) == 0)
 			return;
 	}
-	op = target_plan_add(w->plan, TARGET_STEP, "look_up");
+	op = target_plan_add(plan, TARGET_STEP, "look_up");
+	op->go_on = strcmp(object, "Profile") != 0; /* without it there is no account */
 	op->body = cJSON_CreateObject();
 	cJSON_AddStringToObject(op->body, "object", object);
 	cJSON_AddStringToObject(op->body, "name", name);
@@ -112,7 +113,7 @@ static void take_value(struct wanted *w, const char *field, const cJSON *value)
 			cJSON_AddStringToObject(w->document, field, id);
 			return;
 		}
-		ask_name(w, object, value->valuestring);
+		salesforce_ask(w->plan, object, value->valuestring);
 	}
 	cJSON_AddItemToObject(w->document, field, cJSON_Duplicate(value, true));
 }
@@ -238,7 +239,7 @@ static enum target_switch switch_of(const struct target_want *want)
 {
 	bool now = want->account ? want->account->enabled : want->link->state == LINK_ACTIVE;
 
-	if (now == want->enabled)
+	if (now == want->enabled || (want->enabled && salesforce_login_taken(want)))
 		return TARGET_KEEP;
 	return want->enabled ? TARGET_ENABLE : TARGET_DISABLE;
 }
@@ -266,34 +267,6 @@ static void plan_freeze(struct wanted *w, bool freeze)
 	put(&op->remember, "frozen", freeze ? cJSON_CreateTrue() : cJSON_CreateNull());
 }
 
-static void plan_update(struct wanted *w)
-{
-	struct target_op found = {0}, *op;
-	const struct target_want *want = w->want;
-
-	target_diff(w->document, want->account ? want->account->json : NULL, salesforce_same,
-		    &found);
-	drop_kept(&found);
-	hold_email(w, &found);
-	if (found.set && !found.set->child) {
-		cJSON_Delete(found.set);
-		found.set = NULL;
-	}
-	remember_manager(&found);
-	found.enabled = switch_of(want);
-	if (w->t->disable == SALESFORCE_BOTH && found.enabled == TARGET_DISABLE)
-		plan_freeze(w, true);
-	if (found.set || found.clear || found.enabled != TARGET_KEEP) {
-		op = target_plan_add(w->plan, TARGET_UPDATE, "update");
-		op->set = found.set;
-		op->clear = found.clear;
-		op->enabled = found.enabled;
-		op->remember = found.remember;
-	}
-	if (w->t->disable == SALESFORCE_BOTH && want->enabled)
-		plan_freeze(w, false);
-}
-
 /* The role stands in memory as it was asked for: what is written again without need would hold up the org. */
 static void plan_role(struct wanted *w)
 {
@@ -313,11 +286,47 @@ static void plan_role(struct wanted *w)
 	if (!want->account && (was ? strcmp(was, w->role) == 0 : want->create && !*w->role))
 		return;
 	if (!known)
-		ask_name(w, "UserRole", w->role);
+		salesforce_ask(w->plan, "UserRole", w->role);
 	op = target_plan_add(w->plan, TARGET_STEP, "role");
-	op->permit = WIRE_SERIAL;
+	op->serial = op->go_on = true;
 	op->body = cJSON_CreateString(w->role);
 	put(&op->remember, "role", cJSON_CreateString(w->role));
+}
+
+static void plan_update(struct wanted *w)
+{
+	struct target_op found = {0}, *op;
+	const struct target_want *want = w->want;
+
+	if (!want->document_applied || want->account)
+		target_diff(w->document, want->account ? want->account->json : NULL,
+			    salesforce_same, &found);
+	drop_kept(&found);
+	if (!want->document_applied || want->account)
+		hold_email(w, &found);
+	if (found.set && !found.set->child) {
+		cJSON_Delete(found.set);
+		found.set = NULL;
+	}
+	remember_manager(&found);
+	found.enabled = switch_of(want);
+	if (w->t->disable == SALESFORCE_BOTH && found.enabled == TARGET_DISABLE)
+		plan_freeze(w, true);
+	if (want->licence->phase == LICENCE_TAKE)
+		salesforce_plan_licences(w->t, want, w->plan);
+	if (found.set || found.clear || found.enabled != TARGET_KEEP) {
+		op = target_plan_add(w->plan, TARGET_UPDATE, "update");
+		op->set = found.set;
+		op->clear = found.clear;
+		op->enabled = found.enabled;
+		op->remember = found.remember;
+	}
+	plan_role(w);
+	if (want->licence->phase != LICENCE_TAKE)
+		salesforce_plan_licences(w->t, want, w->plan);
+	salesforce_plan_login(want, w->plan);
+	if (w->t->disable == SALESFORCE_BOTH && want->enabled)
+		plan_freeze(w, false);
 }
 
 static void plan_create(struct wanted *w)
@@ -329,6 +338,8 @@ static void plan_create(struct wanted *w)
 	op->enabled = w->want->enabled ? TARGET_ENABLE : TARGET_DISABLE;
 	put(&op->remember, "email", email ? cJSON_CreateString(email) : cJSON_CreateNull());
 	remember_manager(op);
+	plan_role(w);
+	salesforce_plan_licences(w->t, w->want, w->plan);
 }
 
 int salesforce_plan(const struct target *t, const struct target_want *want, struct target_plan *ret)
@@ -346,7 +357,6 @@ int salesforce_plan(const struct target *t, const struct target_want *want, stru
 			plan_create(&w);
 		else
 			plan_update(&w);
-		plan_role(&w);
 	}
 	cJSON_Delete(w.document);
 	return rc;

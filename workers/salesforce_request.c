@@ -46,8 +46,9 @@ bool salesforce_is_composite(const struct target *t, const struct target_op *op)
 
 	switch (op->kind) {
 	case TARGET_FIND:
-	case TARGET_READ:
 		return freeze;
+	case TARGET_READ:
+		return freeze || t->holds;
 	case TARGET_UPDATE:
 		return freeze && op->enabled != TARGET_KEEP;
 	case TARGET_STEP:
@@ -294,10 +295,44 @@ static void request_look_up(const struct target *t, const struct target_op *op,
 {
 	CLEANUP(buf_cleanup) struct buf soql = {0};
 
-	buf_addf(&soql, "SELECT Id FROM %s WHERE Name = ", json_text(op->body, "object"));
+	const char *object = json_text(op->body, "object");
+
+	buf_addf(&soql, "SELECT Id FROM %s WHERE %s = ", object, salesforce_name_field(object));
 	soql_text(&soql, json_text(op->body, "name"));
 	buf_adds(&soql, " LIMIT 2");
 	salesforce_query(t, buf_slice(&soql), &ret->url);
+}
+
+/* ---- assignments ---- */
+
+static const struct salesforce_kind *kind_of(const struct target_op *op)
+{
+	for (size_t i = 0; i < SALESFORCE_KINDS; i++) {
+		if (strcmp(salesforce_kinds[i].object, json_text(op->body, "object")) == 0)
+			return &salesforce_kinds[i];
+	}
+	return NULL;
+}
+
+static void request_assignment(const struct target *t, const struct target_op *op,
+			       struct target_request *ret)
+{
+	const struct salesforce_kind *kind = kind_of(op);
+	const char *record = json_text(op->body, "record");
+	cJSON *body;
+
+	buf_addf(&ret->url, "%s%s/sobjects/%s", t->origin, t->root.p, kind->assignment);
+	if (record) {
+		ret->method = HTTP_DELETE;
+		buf_addc(&ret->url, '/');
+		http_escape(&ret->url, slice_of(record));
+		return;
+	}
+	ret->method = HTTP_POST;
+	body = cJSON_CreateObject();
+	cJSON_AddStringToObject(body, kind->whom, op->rid);
+	cJSON_AddStringToObject(body, kind->what, json_text(op->body, "id"));
+	print(body, ret);
 }
 
 /* ---- composite: parts that name what parts before them found ---- */
@@ -336,6 +371,23 @@ static void part_freeze(const struct target *t, cJSON *list, bool freeze)
 	cJSON_AddBoolToObject(body, "IsFrozen", freeze);
 }
 
+/* What the user holds; what its profile brings is not assigned. */
+static void part_holdings(const struct target *t, cJSON *list, const char *user)
+{
+	for (size_t i = 0; i < SALESFORCE_KINDS; i++) {
+		const struct salesforce_kind *kind = &salesforce_kinds[i];
+		CLEANUP(buf_cleanup) struct buf soql = {0}, path = {0};
+
+		buf_addf(&soql, "SELECT Id,%s FROM %s WHERE %s = ", kind->what, kind->assignment,
+			 kind->whom);
+		soql_text(&soql, user);
+		if (strcmp(kind->object, "PermissionSet") == 0)
+			buf_adds(&soql, " AND PermissionSet.IsOwnedByProfile = false");
+		query_path(t, buf_slice(&soql), &path);
+		part(list, "GET", kind->object, &path);
+	}
+}
+
 static void part_find(const struct target *t, struct target_op *const *ops, cJSON *list)
 {
 	CLEANUP(buf_cleanup) struct buf soql = {0}, path = {0};
@@ -344,6 +396,8 @@ static void part_find(const struct target *t, struct target_op *const *ops, cJSO
 	query_path(t, buf_slice(&soql), &path);
 	part(list, "GET", "user", &path);
 	part_login(t, list, ops[0]->kind == TARGET_READ ? ops[0]->rid : "@{user.records[0].Id}");
+	if (t->holds && ops[0]->kind == TARGET_READ)
+		part_holdings(t, list, ops[0]->rid);
 }
 
 static int part_update(const struct target *t, const struct target_op *op, cJSON *list)
@@ -452,7 +506,10 @@ static int request_one(const struct target *t, struct target_op *const *ops,
 	case TARGET_STEP:
 		if (strcmp(op->name, "role") == 0)
 			return request_role(t, op, ret);
-		request_look_up(t, op, ret);
+		if (strcmp(op->name, "look_up") == 0)
+			request_look_up(t, op, ret);
+		else
+			request_assignment(t, op, ret);
 		return 0;
 	case TARGET_DELETE:
 	case TARGET_KINDS:

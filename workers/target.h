@@ -54,10 +54,11 @@ struct target_op {
 	struct target_op *next;
 	enum target_kind kind;
 	const char *name; /* static text for logs, metrics and RESULT.ops */
-	/* STEP, DELETE: needs this permit ("delete", "licence_revoke", WIRE_SERIAL: one user at a time); NULL: none */
+	/* STEP, DELETE: needs this permit ("delete", "licence_revoke"); NULL: not destructive */
 	const char *permit;
 	char *what;  /* tells two of one permit or STEP apart (a sku); NULL: "" */
 	bool intent; /* `remember` is NOTEd before the request, because it cannot be re-derived */
+	bool serial; /* the service bears it for one user at a time, all workers together: needs WIRE_SERIAL too */
 	bool go_on; /* a refusal of this one (PARK, REJECT) does not stop the others: it is told when they are done */
 	cJSON *set;   /* path → value, not null (paths as in the mapping) */
 	cJSON *clear; /* path → null. The core takes it away when a mass clearing has no permit */

@@ -50,6 +50,7 @@ static const struct verdict_row rows[] = {
 	{0, 0, 0, "INVALID_OPERATION_WITH_EXPIRED_PASSWORD", VERDICT_CLASS_AUTH, "password_expired",
 	 NULL},
 	{0, 0, 0, "UNKNOWN_EXCEPTION", VERDICT_CLASS_RETRY, "server_error", NULL},
+	{ON(TARGET_STEP), 0, 0, "DUPLICATE_VALUE*", VERDICT_CLASS_OK, NULL, NULL},
 	{0, 0, 0, "LICENSE_LIMIT_EXCEEDED", VERDICT_CLASS_PARK, "no_seat", "seat:"},
 	{ON(TARGET_CREATE), 0, 0, "DUPLICATE_USERNAME", VERDICT_CLASS_EXISTS, "name_taken", NULL},
 	{ON(TARGET_CREATE), 0, 0, "DUPLICATE_VALUE*", VERDICT_CLASS_EXISTS, "value_taken", NULL},
@@ -179,6 +180,26 @@ static void take_join(const struct conf_node *conf, struct target *t, struct buf
 	}
 }
 
+/* Who gets what by group; and what the policy may do about it. */
+static void take_holdings(const struct conf_node *conf, struct target *t, struct buf *errors)
+{
+	const struct conf_node *policy = conf_section(conf, "licence_policy"), *rule;
+
+	t->holds = conf_at(conf, "licences", 0, NULL) || conf_at(conf, "groups", 0, NULL) ||
+		   conf_item(policy, "revoke_when", 0);
+	for (size_t i = 0; (rule = conf_at(conf, "groups", i, NULL)); i++) {
+		if (salesforce_kind_named(conf_text(rule, "kind")))
+			continue;
+		options_where(rule, "kind", errors);
+		buf_adds(errors,
+			 "groups: kind: driver salesforce expects permission_set or group\n");
+	}
+	if (strcmp(conf_text(policy, "action"), "deactivate") != 0)
+		return;
+	options_where(policy, "action", errors);
+	buf_adds(errors, "licence_policy.action: driver salesforce expects strip or freeze\n");
+}
+
 static void take_options(const struct conf_node *conf, struct target *t)
 {
 	const cJSON *o = t->options;
@@ -223,6 +244,7 @@ static struct target *salesforce_create(const struct conf_node *conf, struct buf
 	buf_adds(&t->select, "Id,IsActive,Username,Email,ProfileId,UserRoleId,ManagerId");
 	take_mapping(conf, t, why);
 	take_join(conf, t, why);
+	take_holdings(conf, t, why);
 	if (oauth_origin(conf_text(conf, "url"), &origin) < 0) {
 		options_where(conf, "url", why);
 		buf_adds(why, "url: expected https://HOST\n");
@@ -269,13 +291,31 @@ static int64_t salesforce_rest(const struct target *t, const char **ret_reason)
 
 /* ---- at the start ---- */
 
+/* Names of what the rules give, one object a step. */
+static bool check_kinds(const struct target *t, size_t i, struct target_request *ret)
+{
+	CLEANUP(buf_cleanup) struct buf soql = {0};
+
+	if (!t->holds || i >= SALESFORCE_KINDS)
+		return false;
+	buf_addf(&soql, "SELECT Id,%s FROM %s", salesforce_name_field(salesforce_kinds[i].object),
+		 salesforce_kinds[i].object);
+	if (strcmp(salesforce_kinds[i].object, "PermissionSet") == 0)
+		buf_adds(&soql, " WHERE IsOwnedByProfile = false");
+	ret->accept = "application/json";
+	salesforce_query(t, buf_slice(&soql), &ret->url);
+	return true;
+}
+
 static bool salesforce_check(struct target *t, size_t step, struct target_request *ret,
 			     const char **ret_title)
 {
 	static const char *const titles[] = {"version", "fields", "profiles", "limits"};
 
-	if (step >= 4)
-		return false;
+	if (step >= 4) {
+		*ret_title = "licences";
+		return check_kinds(t, step - 4, ret);
+	}
 	*ret_title = titles[step];
 	ret->method = HTTP_GET;
 	ret->accept = "application/json";
@@ -352,17 +392,19 @@ static bool check_fields(const struct target *t, const cJSON *json, struct buf *
 	return true;
 }
 
-static bool check_profiles(struct target *t, const cJSON *json, struct buf *text)
+/* The first page is enough: what it leaves out is looked up when it is needed. */
+static bool check_names(struct target *t, const char *object, const cJSON *json, struct buf *text)
 {
-	const cJSON *records = salesforce_records(json), *one;
+	const cJSON *records = json_array(json, "records"), *one;
 
 	cJSON_ArrayForEach (one, records) {
-		const char *name = json_text(one, "Name"), *id = json_text(one, "Id");
+		const char *name = json_text(one, salesforce_name_field(object));
+		const char *id = json_text(one, "Id");
 
 		if (name && id)
-			salesforce_learn(t, "Profile", name, id);
+			salesforce_learn(t, object, name, id);
 	}
-	buf_addf(text, "%d profiles", cJSON_GetArraySize(records));
+	buf_addf(text, "%s: %d names", object, cJSON_GetArraySize(records));
 	return records != NULL;
 }
 
@@ -404,7 +446,8 @@ static bool salesforce_checked(struct target *t, size_t step, const struct http_
 	else if (step == 1)
 		good = check_fields(t, json, text);
 	else
-		good = check_profiles(t, json, text);
+		good = check_names(t, step == 2 ? "Profile" : salesforce_kinds[step - 4].object,
+				   json, text);
 	cJSON_Delete(json);
 	return good || step == 3;
 }

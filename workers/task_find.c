@@ -315,7 +315,7 @@ static void on_read(void *arg, struct exchange_job *job, struct exchange_outcome
 	target_account_done(&t->account);
 	t->account = o->answer->accounts[0];
 	o->answer->accounts[0] = (struct target_account){0};
-	t->has_account = true;
+	t->has_account = t->was_read = true;
 	task_plan(t);
 }
 

@@ -53,7 +53,7 @@ struct task {
 	enum link_state link, came_as;
 	cJSON *memory; /* the core's keys and "driver"; never NULL */
 	struct target_account account;
-	bool has_account;
+	bool has_account, was_read; /* read: what a FIND shows may be less */
 	struct target_account
 		*blanks; /* unfinished ones that are still to be tried, the next one last */
 	size_t blanks_n;

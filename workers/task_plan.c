@@ -217,6 +217,8 @@ static bool guard(struct task *t, struct target_op *op)
 
 	if (permit && !permitted(t, permit, op->what))
 		return false;
+	if (op->serial && !permitted(t, WIRE_SERIAL, NULL))
+		return false;
 	if (op->kind != TARGET_UPDATE)
 		return true;
 	guard_clear(t, op);
@@ -309,7 +311,7 @@ void task_plan(struct task *t)
 						  .detail = buf_slice(&detail)});
 		return;
 	}
-	if (t->plan.read && !t->has_account && *t->rid) {
+	if (t->plan.read && !t->was_read && *t->rid) {
 		task_read(t);
 		return;
 	}

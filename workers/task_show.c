@@ -38,7 +38,7 @@ static struct fp hash(const struct task *t, const char *alone)
 		add_json(&text, "account", t->has_account ? t->account.json : NULL);
 	for (const struct target_op *op = t->plan.first; op; op = op->next) {
 		/* has its turn later, beside what is approved */
-		if (!op->permit || strcmp(op->permit, WIRE_SERIAL) != 0)
+		if (!op->serial)
 			add_op(&text, op);
 	}
 	return fp_of(buf_slice(&text));

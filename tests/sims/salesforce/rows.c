@@ -203,7 +203,7 @@ static void created(struct sf *s, struct sim_call *call, struct object *o, struc
 	number = record_add(o);
 	apply(s, o, c, number);
 	s->sim->stats.creates += is_user(o);
-	commit(s, call, "create", o, number);
+	commit(s, call, is_user(o) ? "create" : "assign", o, number);
 	text_fmt(&call->answer->body, "{\"id\":\"%s\",\"success\":true,\"errors\":[]",
 		 o->records[number].v[0]);
 }
@@ -317,7 +317,7 @@ void rows_delete(struct sf *s, struct sim_call *call, struct object *o, uint32_t
 	if (!rules_lock(s, call, o, &c))
 		return;
 	s->sim->stats.deletes++;
-	commit(s, call, "delete", o, number);
+	commit(s, call, "unassign", o, number);
 	c.number = NONE;
 	rules_after(s, o, &c, number, NONE);
 	record_remove(o, number);
