@@ -235,11 +235,15 @@ static void drop_kept(struct target_op *op)
 	}
 }
 
-static enum target_switch switch_of(const struct target_want *want)
+static enum target_switch switch_of(const struct target *t, const struct target_want *want)
 {
 	bool now = want->account ? want->account->enabled : want->link->state == LINK_ACTIVE;
 
-	if (now == want->enabled || (want->enabled && salesforce_login_taken(want)))
+	if (now == want->enabled)
+		return TARGET_KEEP;
+	/* frozen by the licence policy, which alone thaws again */
+	if (want->enabled && t->disable == SALESFORCE_FREEZE && salesforce_login_taken(want) &&
+	    want->licence->phase != LICENCE_GIVE)
 		return TARGET_KEEP;
 	return want->enabled ? TARGET_ENABLE : TARGET_DISABLE;
 }
@@ -309,7 +313,7 @@ static void plan_update(struct wanted *w)
 		found.set = NULL;
 	}
 	remember_manager(&found);
-	found.enabled = switch_of(want);
+	found.enabled = switch_of(w->t, want);
 	if (w->t->disable == SALESFORCE_BOTH && found.enabled == TARGET_DISABLE)
 		plan_freeze(w, true);
 	if (want->licence->phase == LICENCE_TAKE)

@@ -217,8 +217,11 @@ static bool guard(struct task *t, struct target_op *op)
 
 	if (permit && !permitted(t, permit, op->what))
 		return false;
-	if (op->serial && !permitted(t, WIRE_SERIAL, NULL))
+	if (op->serial && !permitted(t, WIRE_SERIAL, NULL)) {
+		if (permit) /* the permit that is there stays until its turn comes */
+			task_want(t, permit, op->what);
 		return false;
+	}
 	if (op->kind != TARGET_UPDATE)
 		return true;
 	guard_clear(t, op);
