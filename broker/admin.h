@@ -67,6 +67,10 @@
  *   {"users":[{"target":"m365","user":USER,"kind":"dead"|"parked","reason":"…","detail":"the target's own words","status":400,
  *     "request_id":"…","at":TIME or milliseconds since 1970}], "more":false}
  *
+ * errors_ls {"target"?,"most"?} -> {"errors":[…],"more":false}
+ *   the newest failures of each target, oldest first, each as in the provisioning log: at, user, target, account, verdict, state, ops, reason,
+ *   detail, status, request_id. Later successes leave them.
+ *
  * dead_retry {"target","user":USER} or {"target","all":true} -> {"changed":1,"more":false}
  *   due again; also wakes a parked user and skips a backoff. all: every dead one, at most 10000 (more: ask again).
  * dead_drop {"target","user":USER} or {"target","all":true} -> {"changed":1,"more":false}

@@ -57,6 +57,7 @@ static const struct {
 	{METRICS_COUNTER, "queue_lease_expired_total", "Leases that ran out."},
 	{METRICS_COUNTER, "queue_dead_lettered_total", "Users given up until something changes."},
 	{METRICS_COUNTER, "queue_parked_total", "Users that wait for a condition."},
+	{METRICS_COUNTER, "queue_errors_total", "Lines of the error log."},
 	{METRICS_COUNTER, "queue_stale_results_total", "Results whose lease was over."},
 	{METRICS_COUNTER, "operations_total", "What workers did, by operation and result."},
 	{METRICS_HISTOGRAM, "operation_duration_seconds", "Time of a worker for one user."},
@@ -490,6 +491,7 @@ static void set_target(struct session *s, unsigned t, int64_t now)
 	set(s, "queue_lease_expired_total", label, (double)c.lease_expired);
 	set(s, "queue_dead_lettered_total", label, (double)c.dead_lettered);
 	set(s, "queue_parked_total", label, (double)c.parked);
+	set(s, "queue_errors_total", label, (double)c.errors);
 	set(s, "queue_stale_results_total", label, (double)c.stale);
 	set(s, "guard_held_operations", label, (double)c.held);
 	set(s, "workers", label, (double)c.workers);

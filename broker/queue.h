@@ -173,8 +173,9 @@ enum queue_effect_kind {
 	QUEUE_PUT_ERROR, /* user, target, detail: the last error as JSON; empty detail removes it */
 	QUEUE_PUT_CAUSE, /* user, target, detail: why the collector took the user out of that target's scope; empty detail
 			    removes it */
-	QUEUE_PUT_CONF,	   /* target, fp */
-	QUEUE_LOG,	   /* user, target, detail: one JSON line of the provisioning log */
+	QUEUE_PUT_CONF, /* target, fp */
+	/* user, target, detail: one JSON line of the provisioning log; failed: of the target's error log, too */
+	QUEUE_LOG,
 	QUEUE_PUT_SESSION, /* source, session, batch: with the cursor's hash */
 	QUEUE_PUT_CURSOR,  /* source, cookie, server, config */
 	QUEUE_EFFECT_KINDS
@@ -191,6 +192,7 @@ struct queue_effect {
 	uint8_t old_state, old_lane;
 	uint8_t change; /* PUT_USER: enum queue_change */
 	bool old_calendar;
+	bool failed;
 	struct id user, of;
 	union {
 		struct queue_user_row row;
@@ -414,7 +416,7 @@ struct queue_counts {
 	/* since the start */
 	uint64_t enqueued, coalesced, redelivered, lease_expired, dead_lettered, parked, stale,
 		refused;
-	uint64_t verdicts[VERDICTS];
+	uint64_t verdicts[VERDICTS], errors; /* errors: lines of the error log */
 	bool clock_jumped; /* the clock leapt, or is off: grants and calendar stand still */
 };
 void queue_counts(const struct queue *q, unsigned target, struct queue_counts *ret);

@@ -428,6 +428,7 @@ struct landing {
 	struct was was;
 	bool undone; /* due: nothing was done, it is due since then as before */
 	bool head;   /* due: before all others */
+	bool pauses; /* the whole target stops for it */
 };
 void entry_land(struct queue *q, const struct ref *r, const struct landing *l);
 void entry_wake(struct queue *q, const struct ref *r); /* retry -> due: the backoff is over */

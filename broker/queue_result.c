@@ -156,6 +156,26 @@ static void error_put(struct queue *q, const struct ref *r, const struct wire_re
 	f->detail = page_text(q, &b);
 }
 
+/* What an operator has to see: refusals, each failure once and when it is given up, and why a target stops. */
+static bool is_error(const struct landing *l, const struct rare *x)
+{
+	switch ((enum wire_verdict)l->verdict) {
+	case VERDICT_PARKED:
+	case VERDICT_REJECTED:
+		return true;
+	case VERDICT_RETRY:
+		return l->to == QUEUE_DEAD || (x && x->attempts == 1);
+	case VERDICT_AUTH_FAILED:
+	case VERDICT_DOWN:
+		return l->pauses;
+	case VERDICT_DONE:
+	case VERDICT_THROTTLED:
+	case VERDICTS:
+		break;
+	}
+	return false;
+}
+
 static void log_put(struct queue *q, const struct ref *r, const struct wire_result *w,
 		    const struct landing *l)
 {
@@ -172,9 +192,12 @@ static void log_put(struct queue *q, const struct ref *r, const struct wire_resu
 		 u->version, wire_verdict_name(l->verdict), queue_state_name(l->to),
 		 x ? x->attempts : 0);
 	field(&b, "ops", w->ops);
+	field(&b, "account", w->rid);
 	told(&b, w, l->reason);
 	buf_addf(&b, ",\"requests\":%" PRIu32 ",\"took_ms\":%" PRIu32 "}", w->requests, w->took_ms);
 	f->detail = page_text(q, &b);
+	f->failed = is_error(l, x);
+	q->targets[r->target]->counts.errors += f->failed;
 }
 
 /* ---- results ---- */
@@ -339,6 +362,7 @@ static void target_says(struct queue *q, const struct ref *r, struct outcome *o)
 		pace_refused(p, q->now_ms);
 	else
 		pace_down(p, q->now_ms);
+	o->l.pauses = was.pause != p->pause;
 	if (was.pause != p->pause || was.until_ms != p->until_ms)
 		pause_put(q, r->target, o->w->reason.n ? o->w->reason : o->w->detail);
 	o->l.to = QUEUE_DUE;

@@ -128,6 +128,7 @@ static int read_redis(struct settings *s, const struct conf_node *root,
 	store->replicas = (int)conf_int(redis, "replicas");
 	store->active_ttl_ms = conf_int(broker, "takeover");
 	store->log_entries = conf_int(broker, "log_entries");
+	store->error_entries = conf_int(broker, "error_entries");
 	if (!conf_secret(redis, "password", &ref))
 		return 0;
 	s->redis_password = conf_load_secret(redis, "password", errors);

@@ -118,6 +118,7 @@ static void add_totals(struct session *s, cJSON *to, unsigned t, const struct qu
 	number(totals, "redelivered", (double)c->redelivered);
 	number(totals, "lease_expired", (double)c->lease_expired);
 	number(totals, "dead_lettered", (double)c->dead_lettered);
+	number(totals, "errors", (double)c->errors);
 	number(totals, "parked", (double)c->parked);
 	number(totals, "stale", (double)c->stale);
 	number(totals, "refused", (double)c->refused);

@@ -16,7 +16,8 @@ struct store_conf {
 	bool fsync_always; /* refuse to start when the server says otherwise */
 	int replicas;	   /* WAIT for so many before a page counts */
 	int64_t active_ttl_ms;
-	int64_t log_entries; /* the provisioning log keeps about so many; 0: the default */
+	int64_t log_entries;   /* the provisioning log keeps about so many; 0: the default */
+	int64_t error_entries; /* likewise the error log of each target */
 	/* Names by the engine's index (the order of queue_target_add and queue_source_add); borrowed. */
 	const char *const *targets, *const *sources;
 	size_t targets_n, sources_n;
@@ -111,6 +112,9 @@ void store_holds_json(struct store *s, const char *source, store_text_fn fn, voi
 /* Fields of guard:TARGET, likewise. */
 void store_guard_json(struct store *s, const char *target, store_text_fn fn, void *arg);
 void store_log_json(struct store *s, size_t most, store_text_fn fn, void *arg);
+/* Of the target's error log. */
+void store_errors_json(struct store *s, const char *target, size_t most, store_text_fn fn,
+		       void *arg);
 
 /* store_peek.c: what a task of each of these users at the target would carry, as the store has it now; nothing is taken away
  * and nobody works on it. Rows are valid during the call, in the order of ids. */

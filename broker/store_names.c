@@ -51,6 +51,7 @@ static void name_target(struct store *s, struct store_target *t, const char *nam
 		.rid = store_key(s, "rid:", name),
 		.pause = store_key(s, "pause:", name),
 		.conf = store_key(s, "conf:", name),
+		.errors = store_key(s, "errors:", name),
 		.entry = field("s:", name),
 		.link = field("l:", name),
 		.applied = field("f:", name),
@@ -92,7 +93,7 @@ void store_names_free(struct store *s)
 		struct store_target *t = &s->targets[i];
 		char *all[] = {t->live,	 t->bulk,  t->retry,   t->cal,	 t->flight, t->stuck,
 			       t->held,	 t->guard, t->rid,     t->pause, t->conf,   t->waiters,
-			       t->entry, t->link,  t->applied, t->error, t->cause};
+			       t->entry, t->link,  t->applied, t->error, t->cause,  t->errors};
 
 		for (size_t k = 0; k < sizeof(all) / sizeof(all[0]); k++)
 			free(all[k]);

@@ -228,6 +228,27 @@ static void log_lines(struct store *s, const struct queue_page *page, struct sto
 			args_slice(a, page->effects[i].detail);
 }
 
+/* A log of its own, which successes do not push out. */
+static void error_lines(struct store *s, const struct queue_page *page, struct store_args *a,
+			uint16_t target)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < page->effects_n; i++)
+		n += page->effects[i].kind == QUEUE_LOG && page->effects[i].failed &&
+		     page->effects[i].target == target;
+	if (n == 0)
+		return;
+	args_command(a, 3 + n, "LOG", s->targets[target].errors);
+	args_number(a, s->conf.error_entries ? s->conf.error_entries : STORE_ERRORS_MOST);
+	for (size_t i = 0; i < page->effects_n; i++) {
+		const struct queue_effect *e = &page->effects[i];
+
+		if (e->kind == QUEUE_LOG && e->failed && e->target == target)
+			args_slice(a, e->detail);
+	}
+}
+
 static bool is_cursor(const struct queue_effect *e)
 {
 	return e->kind == QUEUE_PUT_SESSION || e->kind == QUEUE_PUT_CURSOR;
@@ -248,6 +269,8 @@ void store_page_args(struct store *s, const struct queue_page *page, struct stor
 	store_fold(s, page, out);
 	rids(s, page, out);
 	log_lines(s, page, out);
+	for (size_t i = 0; i < s->conf.targets_n; i++)
+		error_lines(s, page, out, (uint16_t)i);
 	for (size_t i = 0; i < page->effects_n; i++)
 		if (!is_cursor(&page->effects[i]) && effects[page->effects[i].kind])
 			effect(s, out, &page->effects[i]);

@@ -473,16 +473,27 @@ static void log_read(void *arg, enum redis_class class, const redisReply *reply)
 	answer(r, lines);
 }
 
-void store_log_json(struct store *s, size_t most, store_text_fn fn, void *arg)
+static void newest(struct store *s, const char *key, size_t most, store_text_fn fn, void *arg)
 {
 	struct read *r = read_new(s, arg);
 	char count[24];
 
 	snprintf(count, sizeof(count), "%zu", most);
 
-	struct slice argv[] = {SLICE("XREVRANGE"), slice_of(s->key_log), SLICE("+"),
-			       SLICE("-"),	   SLICE("COUNT"),	 slice_of(count)};
+	struct slice argv[] = {SLICE("XREVRANGE"), slice_of(key),  SLICE("+"),
+			       SLICE("-"),	   SLICE("COUNT"), slice_of(count)};
 
 	r->text = fn;
 	redis_call(s->redis, argv, 6, log_read, r);
+}
+
+void store_log_json(struct store *s, size_t most, store_text_fn fn, void *arg)
+{
+	newest(s, s->key_log, most, fn, arg);
+}
+
+void store_errors_json(struct store *s, const char *target, size_t most, store_text_fn fn,
+		       void *arg)
+{
+	newest(s, target_named(s, target)->errors, most, fn, arg);
 }

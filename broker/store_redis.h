@@ -16,7 +16,7 @@
 #include "store.h"
 #include "store_rows.h"
 
-enum { STORE_FORMAT = 1, STORE_LOG_MOST = 100000 };
+enum { STORE_FORMAT = 1, STORE_LOG_MOST = 100000, STORE_ERRORS_MOST = 10000 };
 
 extern const char store_lua[];
 extern const size_t store_lua_n;
@@ -26,7 +26,7 @@ extern const char store_lua_id[];
 struct store_target {
 	const char *name;
 	char *live, *bulk, *retry, *cal, *flight, *stuck, *held, *guard, *rid, *pause, *conf,
-		*waiters;
+		*waiters, *errors;
 	char *entry, *link, *applied, *error, *cause;
 };
 struct store_source {

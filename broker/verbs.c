@@ -282,6 +282,50 @@ static void next_stuck(struct request *r)
 		list_end(r, "users");
 }
 
+static void next_errors(struct request *r);
+
+static void errors_read(void *arg, bool ok, struct slice json)
+{
+	struct request *r = arg;
+	cJSON *rows = request_parsed(json);
+
+	if (!ok || !rows) {
+		cJSON_Delete(rows);
+		request_unavailable(r);
+		return;
+	}
+	while (rows->child) {
+		cJSON *row = cJSON_DetachItemViaPointer(rows, rows->child);
+
+		if (room(r) > 0) {
+			cJSON_AddItemToArray(r->list, row);
+			continue;
+		}
+		r->more = true;
+		cJSON_Delete(row);
+	}
+	cJSON_Delete(rows);
+	r->target++;
+	next_errors(r);
+}
+
+static void next_errors(struct request *r)
+{
+	if (r->target < r->last)
+		store_errors_json(request_store(r), request_names(r)->targets[r->target],
+				  room(r) + 1, errors_read, r);
+	else
+		list_end(r, "errors");
+}
+
+static void errors_ls(struct request *r)
+{
+	if (!request_ready(r) || !request_most(r) || !request_targets(r))
+		return;
+	r->list = cJSON_CreateArray();
+	next_errors(r);
+}
+
 static void list_kind(struct request *r, const char *kind)
 {
 	if (!request_ready(r) || !request_most(r) || !request_targets(r))
@@ -470,6 +514,7 @@ static const struct {
 	{"user_show", user_show},
 	{"dead_ls", dead_ls},
 	{"parked_ls", parked_ls},
+	{"errors_ls", errors_ls},
 	{"dead_retry", dead_change},
 	{"dead_drop", dead_change},
 	{"held_ls", verbs_held_ls},

@@ -22,6 +22,8 @@ static const struct {
 	{"dead", "ls [TARGET] | retry TARGET (ID|--all) | drop TARGET (ID|--all)",
 	 "what no retry mends", cli_dead},
 	{"parked", "ls [TARGET]", "who waits for something, and for what", cli_parked},
+	{"errors", "ls [--target TARGET] [--csv FILE]",
+	 "what went wrong, also what is mended by now; FILE - is the output", cli_errors},
 	{"link", "ls TARGET [--user ID] | add TARGET ID ACCOUNT | rm TARGET ID [--rejoin]",
 	 "which account is whose, and your word for it", cli_link},
 	{"match", "propose TARGET [--by RULES] [--out FILE] | apply FILE",

@@ -27,6 +27,8 @@ const struct conf_key conf_keys[] = {
 	 "How long the active broker may be silent before a standby takes over."},
 	{"broker.log_entries", CONF_INT, "100000", "100..100000000",
 	 "Length of the provisioning log in Redis."},
+	{"broker.error_entries", CONF_INT, "10000", "100..10000000",
+	 "Length of each target's error log in Redis."},
 	{"broker.curve", CONF_SECTION, "", NULL, "Encryption and allow-list of tcp:// endpoints."},
 	{"broker.curve.secret_key", CONF_SECRET, NULL, NULL,
 	 "The broker's own CURVE key (Z85, 40 characters)."},

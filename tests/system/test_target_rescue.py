@@ -1,17 +1,18 @@
 """LogMeIn Rescue, row by row: technicians follow two watched groups of a real Active Directory (one domain controller for all rows)
 into two technician groups of the simulator. SFR B8 R1 to R18."""
 
+import csv
 import json
-import shutil
 import signal
 import time
+import urllib.request
 
 import pytest
 
 import expected
 import samba
 import spine
-from pipeline import Secret, target_section
+from pipeline import target_section
 from programs import Programs
 from sims import RescueSim
 from world import hooks_build
@@ -343,6 +344,78 @@ def test_SFR_R13_a_taken_address_is_a_dead_letter_and_nobody_else_waits(line):
     assert "INVALIDPARAM_EMAIL_ALREADY_IN_USE" in row["detail"]
     line.ad.replace(renamed, mail=f"free-{mail}")  # a newer version revives
     line.here(f"free-{mail}", enabled=True)
+
+
+def errors_of(line, the_id):
+    return [row for row in line.program.cli("errors", "ls", "--target", "desk", "--json")["errors"] if row["user"] == the_id]
+
+
+def test_SFR_R14_CAP_C16_errors_stand_in_a_log_that_outlives_restarts_and_successes(line):
+    taken = line.person("first")[1]
+    line.here(taken, enabled=True)
+    line.desk.seed(users=[{"name": "Holder", "email": "holder@example.com", "type": "Administrator"}])
+    dn, mail = line.person("first")
+    node = line.here(mail, enabled=True)
+    the_id = line.settled(dn)
+    began = time.time() * 1000
+    line.ad.replace(dn, mail="holder@example.com")
+    row = line.until(lambda: errors_of(line, the_id), "a line in the error log")[-1]
+    assert row["target"] == "desk" and row["account"] == str(node["node"]) and row["reason"] == "email_in_use"
+    assert "setUser_v2: INVALIDPARAM_EMAIL_ALREADY_IN_USE" in row["detail"] and str(node["node"]) in row["detail"]
+    assert began - 1000 <= row["at"] <= time.time() * 1000 + 1000
+    line.ad.replace(dn, mail=mail)
+    line.until(lambda: line.known(the_id) == "clean", "the success that follows")
+    for name in ("broker", "redis"):
+        line.program.restart(name)
+    line.until(line.idle, "the broker to be back", 40)
+    assert errors_of(line, the_id)[-1] == row
+
+    path = line.folder / "errors.csv"
+    line.program.cli("errors", "ls", "--target", "desk", "--csv", path)
+    with open(path, newline="") as file:
+        table = list(csv.DictReader(file))
+    told = [r for r in table if r["user"] == the_id][-1]
+    assert told["account"] == str(node["node"]) and told["detail"] == row["detail"] and told["time"].endswith("Z")
+    text = path.read_text() + line.program.cli("errors", "ls").stdout + json.dumps(line.program.ask("log", most=10000))
+    assert line.desk.token not in text and line.desk.default_password not in text
+    assert "dirpipe_queue_errors_total" in urllib.request.urlopen(f"http://127.0.0.1:{line.program.http_port}/metrics").read().decode()
+
+
+def test_SFR_R14_no_secret_stands_anywhere(line):
+    """Neither the programs' logs nor what the service was sent beside the fields that are meant for them."""
+    kept = [line.program.log_path.read_text(errors="replace"), json.dumps(line.desk.ledger()), json.dumps(line.desk.requests()),
+            *("\n".join(line.program.redis("XRANGE", key, "-", "+")) for key in ("{dp:default}:log", "{dp:default}:errors:desk"))]
+    for secret in (line.desk.token, line.desk.default_password, line.strict.token):
+        assert not any(secret in text for text in kept)
+
+
+def test_SFR_R15_a_plan_lists_everything_and_writes_nothing(line):
+    moving, mail = line.person("first")
+    leaving, gone = line.person("first")
+    for address in (mail, gone):
+        line.here(address, enabled=True)
+    line.settled(leaving)
+    line.program.ask("pause", target="desk", why="to see what would be done")
+    joining, _ = line.person("first")
+    line.ad.replace(moving, displayName="Planned Name")
+    line.ad.disable(leaving)
+    ids = {name: line.ad.entry(dn)["id"] for name, dn in (("join", joining), ("rename", moving), ("leave", leaving))}
+    line.until(lambda: line.known(ids["join"]) == "due", "the changes to be known")
+    line.until(lambda: all(line.known(i) == "due" for i in ids.values()), "the changes to be known")
+    mark = line.mark()
+    line.desk.quiet(True)
+    done = line.program.cli("plan", "--target", "desk", "--format", "json", check=False)
+    assert line.desk.stats()["quiet_violations"] == 0 and line.mark() == mark
+    line.desk.quiet(False)
+    assert done.returncode in (0, 2), done.stderr
+    rows = {row["user"]: row for row in json.loads(done.stdout)["rows"]}
+    assert [o["op"] for o in rows[ids["join"]]["ops"]] == ["create", "name"]
+    assert [o["op"] for o in rows[ids["rename"]]["ops"]] == ["update"]
+    assert [(o["op"], o.get("switch")) for o in rows[ids["leave"]]["ops"]] == [("update", "disable")]
+    assert "Planned Name" in json.dumps(rows[ids["rename"]]) and line.desk.default_password not in done.stdout
+    line.program.ask("resume", target="desk")
+    line.here(gone, enabled=False)
+    line.here(mail, name="Planned Name")
 
 
 def test_SFR_R16_a_revoked_token_stops_the_lane_and_spends_nobody(line):

@@ -309,7 +309,15 @@ static inline void mirror_effect(struct mirror *m, const struct queue_effect *f)
 		break;
 	case QUEUE_PUT_ERROR:
 	case QUEUE_PUT_CAUSE:
-	case QUEUE_LOG:
+		break;
+	case QUEUE_LOG: /* refusals are told, successes never */
+		CHECK(f->failed ||
+			      !(memmem(f->detail.p, f->detail.n, "\"rejected\"", 10) ||
+				memmem(f->detail.p, f->detail.n, "\"verdict\":\"parked\"", 18)),
+		      "a refusal is not told", 0, f->target);
+		CHECK(!f->failed || !memmem(f->detail.p, f->detail.n, "\"verdict\":\"done\"", 16),
+		      "a success is told as an error", 0, f->target);
+		break;
 	case QUEUE_EFFECT_KINDS:
 		break;
 	}

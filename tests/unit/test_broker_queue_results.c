@@ -93,6 +93,34 @@ static void done_cleans(void **state)
 	assert_non_null(effect(f, QUEUE_LOG));
 }
 
+/* The error log gets refusals, the first of several failures, and no success. */
+static void failures_are_told_once(void **state)
+{
+	static const struct {
+		uint8_t verdict;
+		bool told;
+	} steps[] = {{VERDICT_RETRY, true},
+		     {VERDICT_RETRY, false},
+		     {VERDICT_REJECTED, true},
+		     {VERDICT_PARKED, true},
+		     {VERDICT_DONE, false}};
+	struct fixture *f = caught_up_with_worker(state);
+
+	for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		bool waits = i > 0 && steps[i - 1].verdict == VERDICT_RETRY;
+		struct queue_lease l = waits ? fly_again(f, 1, 2000) : fly(f, 1, 1 + i);
+		struct wire_result r = result_of(l, (enum wire_verdict)steps[i].verdict);
+
+		r.reason = SLICE("why");
+		r.rid = SLICE("R1");
+		r.link_state = LINK_ACTIVE;
+		result(f, r);
+		assert_int_equal(effect(f, QUEUE_LOG)->failed, steps[i].told);
+		assert_non_null(memmem(effect(f, QUEUE_LOG)->detail.p,
+				       effect(f, QUEUE_LOG)->detail.n, "\"account\":\"R1\"", 14));
+	}
+}
+
 static void done_leaves_due_what_was_wanted_since(void **state)
 {
 	struct fixture *f = caught_up_with_worker(state);
@@ -331,6 +359,7 @@ int main(void)
 		T(a_note_without_a_lease_is_refused),
 		T(a_note_counts_only_from_the_process_that_holds_the_lease),
 		T(done_cleans),
+		T(failures_are_told_once),
 		T(done_leaves_due_what_was_wanted_since),
 		T(held_operations_leave_no_applied_fingerprint),
 		T(only_done_leaves_an_applied_fingerprint),
