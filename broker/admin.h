@@ -42,6 +42,7 @@
  *        "in_scope":1000, "oldest_age_s":0.5 (0: nothing due), "concurrency":64, "credits":60,
  *        "rates":{"done_per_s":12.5,"requests_per_s":30.0},          over the last 10 s
  *        "eta_s":80.5 (or null: nothing due or no rate),
+ *        "reconcile":null | {"at":TIME,"at_ms":0,"divergent":0,"unowned":0},         the last comparison that ended well
  *        "desired_workers":1,
  *        "totals":{"enqueued":0,"coalesced":0,"redelivered":0,"lease_expired":0,"dead_lettered":0,"parked":0,"stale":0,
  *                  "refused":0,"requests":0,"verdicts":{"done":0,"retry":0,"parked":0,"rejected":0,"throttled":0,
@@ -99,12 +100,15 @@
  * sync_users {"target","users":[USER,…]} -> {"changed":1}       the same for these, at most 1000
  * sync_state {"target","users"?:[USER,…]} -> {"clean":0,"due":0,"in_flight":0,"retry":0,"parked":0,"dead":0,"held":0,"paused":false}
  *   how many of these (or of all) stand where; held: of them, who has something held
+ * drifted {"target","users":[USER,…]} -> {"changed":1}          the same as backlog: a listing showed that they differ
+ * reconciled {"target","divergent":0,"unowned":0} -> {"changed":1}   all accounts were compared: what metrics and status say
  * read_all {"source"} -> {"changed":1}                  its collector reads the whole directory again
  * pause {"target","why"?} -> {"changed":1}              no TASK until resume; what is in flight ends
  * resume {"target"} -> {"changed":1}                    also ends a pause that the target itself caused
  *
  * plan_page {"target","at"?,"users"?:[USER],"most"?} ->
  *   {"wire":1, "tasks":"base64 of a TASKS body: users of the target with all that a task of theirs would carry, permits none",
+ *    "states":"cdfrpx",   a letter for each: clean, due, in flight, retry, parked, dead
  *    "held":[{"user":USER,"op","what","phase"}],  of these users
  *    "next":[0,500] or null,  to be said as `at` for the next page    "total":1000}       all users of the realm
  *   Reads alone; for `dirpipe plan` and `dirpipe reconcile`. users: these and no others.

@@ -53,6 +53,8 @@ void plan_find(struct request *r);
 void sync_users(struct request *r);
 void sync_state(struct request *r);
 void sync_read_all(struct request *r);
+void sync_drifted(struct request *r);
+void sync_reconciled(struct request *r);
 
 /* verbs_apply.c */
 void apply_rows(struct request *r);

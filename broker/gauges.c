@@ -77,6 +77,11 @@ static const struct {
 	{METRICS_GAUGE, "guard_held_operations", "Destructive operations that wait for a word."},
 	{METRICS_GAUGE, "licences",
 	 "People from whom a licence was taken (revoked), or who wait for a seat (waiting)."},
+	{METRICS_GAUGE, "divergent_objects",
+	 "Accounts that were not as the directory says, when all were compared last."},
+	{METRICS_GAUGE, "unowned_objects", "Accounts then that are nobody's: never touched."},
+	{METRICS_GAUGE, "reconcile_last_success_timestamp_seconds",
+	 "When all accounts were compared last; 0: never."},
 	{METRICS_GAUGE, "workers", "Workers that are there."},
 	{METRICS_GAUGE, "worker_info",
 	 "1 when a worker with this driver is there, whose configuration is the newest or an "
@@ -494,6 +499,10 @@ static void set_target(struct session *s, unsigned t, int64_t now)
 	set(s, "queue_errors_total", label, (double)c.errors);
 	set(s, "queue_stale_results_total", label, (double)c.stale);
 	set(s, "guard_held_operations", label, (double)c.held);
+	set(s, "divergent_objects", label, (double)c.divergent);
+	set(s, "unowned_objects", label, (double)c.unowned);
+	set(s, "reconcile_last_success_timestamp_seconds", label,
+	    (double)c.reconciled_unix_ms / 1000);
 	set(s, "workers", label, (double)c.workers);
 	set(s, "desired_workers", label, gauges_desired(s, t, &c));
 	set_pace(s, t, &c);

@@ -318,6 +318,12 @@ int queue_drop(struct queue *q, struct queue_page *page, unsigned target,
 	       const struct id *user) MUST_CHECK; /* dead -> clean, until newer */
 int queue_resync(struct queue *q, struct queue_page *page, unsigned target,
 		 const struct id *user) MUST_CHECK; /* due, VERIFY */
+/* A listing of the target shows another account than the directory says: due as backlog, VERIFY; what is dead stays so. */
+int queue_drifted(struct queue *q, struct queue_page *page, unsigned target,
+		  const struct id *user) MUST_CHECK;
+/* All accounts of the target were compared just now: so many differ, so many are nobody's. Stored. */
+void queue_reconciled(struct queue *q, struct queue_page *page, unsigned target, uint64_t divergent,
+		      uint64_t unowned);
 int queue_set_pause(struct queue *q, struct queue_page *page, unsigned target, bool paused,
 		    struct slice why) MUST_CHECK;
 /* The operator's word for destructive operations: one of one user, all of one user (op NULL), or (user NULL) all that stand
@@ -412,6 +418,9 @@ struct queue_counts {
 	enum queue_pause_kind pause;
 	int64_t pause_until_unix_ms;
 	int64_t concurrency; /* now allowed */
+	/* of the last comparison with a listing that ended well; 0: none */
+	int64_t reconciled_unix_ms;
+	uint64_t divergent, unowned;
 	uint64_t workers, credits;
 	/* since the start */
 	uint64_t enqueued, coalesced, redelivered, lease_expired, dead_lettered, parked, stale,

@@ -277,6 +277,26 @@ static struct grant *grant_of(struct target *t, int which, int64_t minute)
 	return &t->grants[which][(uint64_t)minute % MINUTES];
 }
 
+/* "MS DIVERGENT UNOWNED" */
+static void reconciled_load(struct target *t, struct slice text)
+{
+	int64_t values[3];
+
+	for (size_t i = 0; i < 3; i++) {
+		const char *space = memchr(text.p, ' ', text.n);
+		size_t n = space ? (size_t)(space - text.p) : text.n;
+
+		values[i] = number((struct slice){text.p, n});
+		if (values[i] < 0 || (!space && i < 2))
+			return;
+		text.p += n + (space != NULL);
+		text.n -= n + (space != NULL);
+	}
+	t->counts.reconciled_unix_ms = values[0];
+	t->counts.divergent = (uint64_t)values[1];
+	t->counts.unowned = (uint64_t)values[2];
+}
+
 void guard_load(struct queue *q, unsigned target, struct slice field, struct slice text)
 {
 	struct target *t = q->targets[target];
@@ -284,6 +304,8 @@ void guard_load(struct queue *q, unsigned target, struct slice field, struct sli
 
 	if (slice_is(field, "paused") && value >= 0) {
 		t->pace.paused_total_ms = value;
+	} else if (slice_is(field, "reconciled")) {
+		reconciled_load(t, text);
 	} else if (slice_is(field, "hold_all")) {
 		t->hold_all = true;
 	} else if (slice_is(field, "verify_all")) {

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 static int find(struct queue *q, const struct queue_page *page, unsigned target,
@@ -63,6 +64,31 @@ int queue_reinstate(struct queue *q, struct queue_page *page, unsigned target,
 	held_permit(q, &r, SLICE("licence_reinstate"));
 	entry_cause(q, &r, CAUSE_NEWER | CAUSE_LIVE | CAUSE_NO_WAIT);
 	return 0;
+}
+
+int queue_drifted(struct queue *q, struct queue_page *page, unsigned target, const struct id *user)
+{
+	struct ref r;
+	int rc = find(q, page, target, user, &r);
+
+	if (rc == 0)
+		entry_verify(q, &r, CAUSE_OTHER);
+	return rc;
+}
+
+void queue_reconciled(struct queue *q, struct queue_page *page, unsigned target, uint64_t divergent,
+		      uint64_t unowned)
+{
+	struct queue_counts *c = &q->targets[target]->counts;
+	CLEANUP(buf_cleanup) struct buf text = {0};
+
+	assert(q->page == page);
+	c->reconciled_unix_ms = unix_now(q);
+	c->divergent = divergent;
+	c->unowned = unowned;
+	buf_addf(&text, "%" PRId64 " %" PRIu64 " %" PRIu64, c->reconciled_unix_ms, divergent,
+		 unowned);
+	guard_put(q, target, "reconciled", buf_slice(&text));
 }
 
 int queue_set_pause(struct queue *q, struct queue_page *page, unsigned target, bool paused,

@@ -72,6 +72,21 @@ static double oldest_age_s(const struct queue_counts *c)
 	return c->oldest_due_unix_ms && age > 0 ? (double)age / 1000 : 0;
 }
 
+static void add_reconcile(cJSON *to, const struct queue_counts *c)
+{
+	cJSON *object;
+
+	if (!c->reconciled_unix_ms) {
+		cJSON_AddNullToObject(to, "reconcile");
+		return;
+	}
+	object = cJSON_AddObjectToObject(to, "reconcile");
+	instant(object, "at", c->reconciled_unix_ms);
+	number(object, "at_ms", (double)c->reconciled_unix_ms);
+	number(object, "divergent", (double)c->divergent);
+	number(object, "unowned", (double)c->unowned);
+}
+
 /* What `queue` and `status` say alike. */
 static void add_queue(struct session *s, cJSON *to, unsigned t, const struct queue_counts *c)
 {
@@ -91,6 +106,7 @@ static void add_queue(struct session *s, cJSON *to, unsigned t, const struct que
 		cJSON_AddNullToObject(to, "eta_s");
 	else
 		number(to, "eta_s", (double)backlog / rates.done_per_s);
+	add_reconcile(to, c);
 }
 
 static void add_pause(struct session *s, cJSON *to, unsigned t, const struct queue_counts *c)

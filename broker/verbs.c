@@ -529,6 +529,8 @@ static const struct {
 	{"log", show_log},
 	{"plan_page", plan_page},
 	{"plan_guard", plan_guard},
+	{"drifted", sync_drifted},
+	{"reconciled", sync_reconciled},
 	{"sync_users", sync_users},
 	{"sync_state", sync_state},
 	{"read_all", sync_read_all},

@@ -15,6 +15,7 @@ struct page {
 	struct request *r;
 	struct buf records;
 	uint32_t n;
+	struct buf states; /* a letter for each */
 	cJSON *held;
 };
 
@@ -43,6 +44,7 @@ static void add_held(struct page *page, const struct id *user)
 
 static void add_user(struct page *page, const struct store_peek *row)
 {
+	_Static_assert(QUEUE_STATES == 6, "a letter for each state");
 	const struct store_task *t = &row->task;
 
 	if (t->source.n == 0 || (!row->entry && !row->in))
@@ -61,6 +63,7 @@ static void add_user(struct page *page, const struct store_peek *row)
 							  .link_memory = t->memory,
 							  .rids = t->rids,
 							  .snapshot = t->snapshot});
+	buf_addc(&page->states, "cdfrpx"[row->state]);
 	add_held(page, &t->id);
 }
 
@@ -78,6 +81,7 @@ static void page_answer(struct page *page, struct request *r)
 	buf_add_base64(&text, body.p, body.n);
 	cJSON_AddNumberToObject(result, "wire", WIRE_VERSION);
 	cJSON_AddStringToObject(result, "tasks", text.p);
+	cJSON_AddStringToObject(result, "states", page->states.n ? page->states.p : "");
 	cJSON_AddItemToObject(result, "held", page->held);
 	cJSON_AddNumberToObject(result, "total", (double)total);
 	if (r->more) {
@@ -104,6 +108,7 @@ static void page_read(void *arg, bool ok, const struct store_peek *rows, size_t 
 		add_user(&page, &rows[i]);
 	page_answer(&page, r);
 	buf_done(&page.records);
+	buf_done(&page.states);
 }
 
 static bool take_cursor(struct request *r)

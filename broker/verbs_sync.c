@@ -40,7 +40,8 @@ static void users_written(void *arg, bool ok)
 	request_done(r, result);
 }
 
-void sync_users(struct request *r)
+static void mark_users(struct request *r, int (*mark)(struct queue *q, struct queue_page *page,
+						      unsigned target, const struct id *user))
 {
 	const cJSON *users, *user;
 	struct id id;
@@ -51,12 +52,37 @@ void sync_users(struct request *r)
 	if (!users)
 		return;
 	cJSON_ArrayForEach (user, users) {
-		if (user_at(user, &id) &&
-		    queue_resync(turn_queue(request_turn(r)), turn_page(request_turn(r)), r->target,
-				 &id) == 0)
+		if (user_at(user, &id) && mark(turn_queue(request_turn(r)),
+					       turn_page(request_turn(r)), r->target, &id) == 0)
 			r->changed++;
 	}
 	turn_then(request_turn(r), users_written, r);
+}
+
+void sync_users(struct request *r)
+{
+	mark_users(r, queue_resync);
+}
+
+void sync_drifted(struct request *r)
+{
+	mark_users(r, queue_drifted);
+}
+
+void sync_reconciled(struct request *r)
+{
+	int64_t divergent = json_int(r->json, "divergent", -1);
+	int64_t unowned = json_int(r->json, "unowned", -1);
+
+	if (!request_ready(r) || !request_target(r, &r->target))
+		return;
+	if (divergent < 0 || unowned < 0) {
+		request_failed(r, "bad_request", "divergent and unowned are needed");
+		return;
+	}
+	queue_reconciled(turn_queue(request_turn(r)), turn_page(request_turn(r)), r->target,
+			 (uint64_t)divergent, (uint64_t)unowned);
+	request_changed_one(r, 0, "");
 }
 
 /* ---- how far ---- */

@@ -28,6 +28,7 @@ int cli_held(const struct cli *cli, int argc, char **argv);
 int cli_licence(const struct cli *cli, int argc, char **argv);
 int cli_plan(const struct cli *cli, int argc, char **argv);
 int cli_apply(const struct cli *cli, int argc, char **argv);
+int cli_reconcile(const struct cli *cli, int argc, char **argv);
 int cli_sync(const struct cli *cli, int argc, char **argv);
 int cli_pause(const struct cli *cli, int argc, char **argv);
 int cli_resume(const struct cli *cli, int argc, char **argv);

@@ -35,6 +35,8 @@ static const struct {
 	{"apply", "FILE", "exactly the rows of a plan, or not those that changed since", cli_apply},
 	{"licence", "ls [--target T] [--state S] | reinstate (USER|--all) [--target T]",
 	 "whose licences were taken, who waits for a seat; give back now", cli_licence},
+	{"reconcile", "run | report [--target T] [--exit-code] | watch",
+	 "compare all accounts, and make right who differs", cli_reconcile},
 	{"sync", "run [TARGET] [--user U | --group G] [--full] [--wait]",
 	 "read accounts (--full: the directory) again and make them right", cli_sync},
 	{"pause", "TARGET [WHY]", "give nobody of this target to a worker", cli_pause},

@@ -342,18 +342,34 @@ static int workers_of(const char *target, char *const *counts, int n)
 	return 1;
 }
 
+/* Compares all accounts by the calendar, if some target asks for it. */
+static void add_reconcile(struct up *u)
+{
+	CLEANUP(free_cleanup) char *path = cli_program("dirpipe");
+	const char *const words[] = {path, "--config", u->cli->config, "reconcile", "watch"};
+	struct child *c = child_add(u, UP_EDGE, "dirpipe reconcile");
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+		child_arg(c, words[i]);
+}
+
 static void add_edges(struct up *u, const struct conf_node *root, char *const *counts, int n)
 {
+	const struct conf_node *target;
+	bool reconcile = false;
 	const char *name;
 
 	for (size_t i = 0; conf_at(root, "sources", i, &name); i++)
 		add_program(u, UP_EDGE, "dirpipe-collector", name, 0);
-	for (size_t i = 0; conf_at(root, "targets", i, &name); i++) {
+	for (size_t i = 0; (target = conf_at(root, "targets", i, &name)); i++) {
+		reconcile |= conf_int(conf_section(target, "reconcile"), "every") > 0;
 		int workers = workers_of(name, counts, n);
 
 		for (int k = 1; k <= workers; k++)
 			add_program(u, UP_EDGE, "dirpipe-worker", name, workers > 1 ? k : 0);
 	}
+	if (reconcile)
+		add_reconcile(u);
 }
 
 /* Every word of the command line must make sense before anything is started. 0, or the exit code. */

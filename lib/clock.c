@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -105,4 +106,48 @@ int64_t clock_generalized_ms(const char *text)
 		return 0;
 	ms = ((days(y, mo, d) * 24 + h) * 60 + mi) * 60000 + s * 1000 + shift;
 	return ms > 0 ? ms : 0;
+}
+
+/* "HH:MM"; -1: it is none. */
+static int minutes(const char *text)
+{
+	int value = 0;
+
+	for (int i = 0; i < 5; i++) {
+		if (i == 2 ? text[i] != ':' : !isdigit((unsigned char)text[i]))
+			return -1;
+		if (i != 2)
+			value = value * 10 + (text[i] - '0');
+	}
+	return value / 100 < 24 && value % 100 < 60 ? value / 100 * 60 + value % 100 : -1;
+}
+
+int clock_window_parse(const char *text, struct clock_window *ret)
+{
+	int from, to;
+
+	if (!text || !*text) {
+		*ret = (struct clock_window){0, 0};
+		return 0;
+	}
+	if (strlen(text) != 11 || text[5] != '-')
+		return -EINVAL;
+	from = minutes(text);
+	to = minutes(text + 6);
+	if (from < 0 || to < 0)
+		return -EINVAL;
+	*ret = (struct clock_window){from, to};
+	return 0;
+}
+
+bool clock_window_holds(const struct clock_window *w, int64_t unix_ms)
+{
+	enum { DAY_MIN = 24 * 60 };
+	int now = (int)(unix_ms / 60000 % DAY_MIN);
+
+	if (w->from_min == w->to_min)
+		return true;
+	if (w->from_min < w->to_min)
+		return now >= w->from_min && now < w->to_min;
+	return now >= w->from_min || now < w->to_min;
 }

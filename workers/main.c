@@ -25,13 +25,16 @@ static const char usage_text[] =
 	"reads as --plan\n"
 	"      --by RULES     with --match: remote=local,remote=local instead of the configured "
 	"rules\n"
+	"      --reconcile    list all accounts, print who differs from what the directory says, "
+	"and end; nothing\n"
+	"                     is done\n"
 	"      --user ID      with --plan: this user alone; may be said again\n"
 	"      --socket PATH  with --plan, --match: the broker's control socket\n"
 	"  -f, --foreground   stay in the foreground (it always does)\n"
 	"  -V, --version      print the version and end\n"
 	"  -h, --help         this text\n";
 
-enum mode { MODE_RUN, MODE_TEST, MODE_CHECK, MODE_LIST, MODE_PLAN, MODE_MATCH };
+enum mode { MODE_RUN, MODE_TEST, MODE_CHECK, MODE_LIST, MODE_PLAN, MODE_MATCH, MODE_RECONCILE };
 
 enum { USERS_MOST = 500 };
 
@@ -63,19 +66,13 @@ static int usage(FILE *out, int code)
 static int parse(struct program *p, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"test", no_argument, NULL, 't'},
-		{"check", no_argument, NULL, 'k'},
-		{"list", no_argument, NULL, 'l'},
-		{"plan", no_argument, NULL, 'p'},
-		{"match", no_argument, NULL, 'm'},
-		{"by", required_argument, NULL, 'b'},
-		{"user", required_argument, NULL, 'u'},
-		{"socket", required_argument, NULL, 's'},
-		{"foreground", no_argument, NULL, 'f'},
-		{"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+		{"config", required_argument, NULL, 'c'}, {"test", no_argument, NULL, 't'},
+		{"check", no_argument, NULL, 'k'},	  {"list", no_argument, NULL, 'l'},
+		{"reconcile", no_argument, NULL, 'r'},	  {"plan", no_argument, NULL, 'p'},
+		{"match", no_argument, NULL, 'm'},	  {"by", required_argument, NULL, 'b'},
+		{"user", required_argument, NULL, 'u'},	  {"socket", required_argument, NULL, 's'},
+		{"foreground", no_argument, NULL, 'f'},	  {"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},	  {NULL, 0, NULL, 0},
 	};
 	int c;
 
@@ -95,6 +92,8 @@ static int parse(struct program *p, int argc, char **argv)
 			p->mode = MODE_MATCH;
 		else if (c == 'b')
 			p->by = optarg;
+		else if (c == 'r')
+			p->mode = MODE_RECONCILE;
 		else if (c == 's')
 			p->socket = optarg;
 		else if (c == 'u' && p->users_n < USERS_MOST)
@@ -234,16 +233,17 @@ static bool begin_match(struct program *p)
 	return p->propose != NULL;
 }
 
-static void begin_plan(struct program *p)
+static void begin_plan(struct program *p,
+		       void (*begin)(struct worker *w, const struct plan_conf *conf))
 {
 	ask_broker(p);
-	worker_plan(p->worker, &(struct plan_conf){.loop = p->loop,
-						   .ask = p->ask,
-						   .users = p->users,
-						   .users_n = p->users_n,
-						   .say = print_line,
-						   .ended = on_listed,
-						   .arg = p});
+	begin(p->worker, &(struct plan_conf){.loop = p->loop,
+					     .ask = p->ask,
+					     .users = p->users,
+					     .users_n = p->users_n,
+					     .say = print_line,
+					     .ended = on_listed,
+					     .arg = p});
 }
 
 /* ---- the daemon ---- */
@@ -321,7 +321,10 @@ static int begin(struct program *p)
 		worker_list(p->worker, print_account, on_listed, p);
 		break;
 	case MODE_PLAN:
-		begin_plan(p);
+		begin_plan(p, worker_plan);
+		break;
+	case MODE_RECONCILE:
+		begin_plan(p, worker_reconcile);
 		break;
 	case MODE_MATCH:
 		if (!begin_match(p))

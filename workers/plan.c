@@ -6,6 +6,7 @@
 #include <string.h>
 
 enum {
+	PAGE_USERS = 500,
 	PAGES_MOST = 2, /* one is worked on while the next one comes */
 	LEASE_MS = 15 * 60 * 1000,
 	TICK_MS = 100,
@@ -39,8 +40,13 @@ static void on_guard(void *arg, const cJSON *result, const char *why)
 
 static void end(struct plan *p)
 {
-	cJSON *fields = cJSON_CreateObject();
+	cJSON *fields;
 
+	if (p->conf.compare) {
+		plan_fail(p, NULL);
+		return;
+	}
+	fields = cJSON_CreateObject();
 	cJSON_AddStringToObject(fields, "target", p->conf.target);
 	cJSON_AddNumberToObject(fields, "more", (double)p->fresh_needs);
 	ask_put(p->conf.ask, "plan_guard", fields, on_guard, p);
@@ -62,6 +68,7 @@ static void page_free(struct plan_page *page)
 	buf_done(&page->body);
 	cJSON_Delete(page->held);
 	free(page->items);
+	free(page->states);
 	free(page);
 }
 
@@ -93,17 +100,42 @@ static void start(struct plan *p, struct plan_page *page, size_t i)
 	task.lease_ms = LEASE_MS;
 	task.permits = (struct wire_list){0};
 	task.expect = (struct fp){{0}};
+	task.verify |= p->conf.compare;
 	page->items[i].again_ms = 0;
-	if (task_start(p->conf.desk, &task, page->now_unix_ms) < 0)
+	if (task_start(p->conf.desk, &task, page->now_unix_ms + clock_boot_ms() - page->came_ms) <
+	    0)
 		plan_fail(p, "a task cannot be planned twice at once");
+}
+
+/* Has the user something to compare? The account is owned in any case. */
+static bool to_compare(struct plan *p, const struct plan_page *page, size_t i)
+{
+	struct wire_list at = page->items[i].at;
+	struct wire_task task;
+	char *rid;
+
+	if (!wire_next_task(&at, &task) || task.rid.n == 0)
+		return false;
+	rid = slice_dup(task.rid);
+	if (p->conf.owned)
+		p->conf.owned(p->conf.arg, rid);
+	free(rid);
+	return page->states[i] == 'c' &&
+	       (task.link_state == LINK_ACTIVE || task.link_state == LINK_DISABLED);
 }
 
 static void page_start(struct plan *p, struct plan_page *page)
 {
 	page->left = page->n + 1;
 	p->users += page->n;
-	for (size_t i = 0; i < page->n && !p->over; i++)
-		start(p, page, i);
+	for (size_t i = 0; i < page->n && !p->over; i++) {
+		if (!p->conf.compare || to_compare(p, page, i)) {
+			start(p, page, i);
+			continue;
+		}
+		p->skipped++;
+		page_less(p, page);
+	}
 	page_less(p, page);
 }
 
@@ -123,12 +155,18 @@ static struct plan_page *page_of_body(struct plan *p, const cJSON *result)
 		return NULL;
 	}
 	page->now_unix_ms = tasks.now_unix_ms;
+	page->came_ms = clock_boot_ms();
 	page->items = mem_array(tasks.tasks.count + 1, sizeof(*page->items));
 	for (;;) {
 		page->items[page->n].at = tasks.tasks;
 		if (!wire_next_task(&tasks.tasks, &task))
 			break;
 		page->items[page->n++].user = task.id;
+	}
+	page->states = mem_dup(json_text(result, "states"));
+	if (!page->states || strlen(page->states) != page->n) {
+		page_free(page);
+		return NULL;
 	}
 	return page;
 }
@@ -145,7 +183,7 @@ static void on_page(void *arg, const cJSON *result, const char *why)
 	}
 	cJSON_Delete(p->next);
 	p->next = cJSON_Duplicate(json_array(result, "next"), true);
-	p->asked_all = p->conf.users_n > 0 || !p->next;
+	p->asked_all = p->conf.users_n > 0 ? p->users_at >= p->conf.users_n : !p->next;
 	p->total = (uint64_t)json_int(result, "total", 0);
 	page->next = p->pages;
 	p->pages = page;
@@ -174,8 +212,9 @@ static void next_page(struct plan *p)
 		cJSON_AddItemToObject(fields, "at", cJSON_Duplicate(p->next, true));
 	if (p->conf.users_n > 0) {
 		users = cJSON_AddArrayToObject(fields, "users");
-		for (size_t i = 0; i < p->conf.users_n; i++)
-			cJSON_AddItemToArray(users, cJSON_CreateString(p->conf.users[i]));
+		for (size_t i = 0; i < PAGE_USERS && p->users_at < p->conf.users_n; i++)
+			cJSON_AddItemToArray(users,
+					     cJSON_CreateString(p->conf.users[p->users_at++]));
 	}
 	ask_put(p->conf.ask, "plan_page", fields, on_page, p);
 }
@@ -266,6 +305,21 @@ static void on_again(void *arg)
 	loop_timer_set(p->again, TICK_MS);
 }
 
+static bool on_known(void *arg, const char *rid, struct target_account *ret)
+{
+	struct plan *p = arg;
+
+	return p->conf.known && p->conf.known(p->conf.arg, rid, ret);
+}
+
+void plan_counts(const struct plan *p, struct plan_counts *ret)
+{
+	*ret = (struct plan_counts){.compared = p->users - p->skipped,
+				    .skipped = p->skipped,
+				    .differ = p->rows,
+				    .problems = p->problems};
+}
+
 /* ---- life ---- */
 
 struct plan *plan_new(const struct plan_conf *conf)
@@ -281,6 +335,7 @@ struct plan *plan_new(const struct plan_conf *conf)
 	conf->desk->note = plan_note;
 	conf->desk->report = on_report;
 	conf->desk->show = on_show;
+	conf->desk->known = on_known;
 	next_page(p);
 	return p;
 }

@@ -17,11 +17,21 @@ struct plan_conf {
 	struct fp config;	  /* of this worker, as in READY */
 	const char *const *users; /* these ids alone; users_n 0: everybody */
 	size_t users_n;
+	/* Comparing instead of planning (reconcile.c): only who is clean and has an account, whatever the fingerprints say; known as in
+	 * struct task_desk, owned for the account of anybody; no summary. */
+	bool compare;
+	bool (*known)(void *arg, const char *rid, struct target_account *ret);
+	void (*owned)(void *arg, const char *rid);
 	/* Each line is one JSON object: {"user":…} for who differs or cannot be judged; at the end {"summary":…}. */
 	void (*say)(void *arg, const cJSON *line);
 	void (*ended)(void *arg, const char *why); /* once; NULL: everything was said */
 	void *arg;
 };
+
+struct plan_counts {
+	uint64_t compared, skipped, differ, problems;
+};
+void plan_counts(const struct plan *p, struct plan_counts *ret);
 
 struct plan *plan_new(const struct plan_conf *conf);
 void plan_free(struct plan *p);

@@ -15,9 +15,10 @@ struct plan_page {
 	struct plan_page *next;
 	uint64_t number;
 	struct buf body;
-	cJSON *held; /* [{"user","op","what","phase"}] of these users */
-	int64_t now_unix_ms;
+	cJSON *held;		      /* [{"user","op","what","phase"}] of these users */
+	int64_t now_unix_ms, came_ms; /* the broker's clock, and ours when it came */
 	struct plan_item *items;
+	char *states; /* a letter for each (broker/admin.h) */
 	size_t n, left;
 };
 
@@ -37,7 +38,8 @@ struct plan {
 	struct plan_page *pages;
 	uint64_t last_page;
 	bool asking, asked_all, over;
-	cJSON *next; /* cursor of the next page */
+	cJSON *next;	 /* cursor of the next page */
+	size_t users_at; /* of conf.users: the next page begins here */
 	/* notes to be answered at the end of the turn */
 	struct plan_note *notes, *claims; /* claims: the broker is being asked */
 	struct plan_claim *claimed;
@@ -46,7 +48,7 @@ struct plan {
 	bool ticking;
 	/* counts */
 	int64_t started_ms;
-	uint64_t users, unchanged, rows, problems, destructive, fresh_needs, total;
+	uint64_t skipped, users, unchanged, rows, problems, destructive, fresh_needs, total;
 	cJSON *ops;
 };
 

@@ -26,6 +26,8 @@ struct probe {
 	probe_listed_fn listed;
 	char *next;
 	unsigned pages;
+	struct loop_timer *slowly; /* NULL: as fast as it goes */
+	int64_t interval_ms;
 };
 
 static void probe_free(struct probe *p)
@@ -33,6 +35,7 @@ static void probe_free(struct probe *p)
 	buf_done(&p->request.url);
 	buf_done(&p->request.body);
 	buf_done(&p->request.header_text);
+	loop_timer_free(p->slowly);
 	free(p->next);
 	free(p);
 }
@@ -183,7 +186,10 @@ static void on_listed(void *arg, int rc, const char *why, const struct http_resp
 	} else {
 		free(p->next);
 		p->next = next;
-		list_next(p);
+		if (p->slowly)
+			loop_timer_set(p->slowly, p->interval_ms);
+		else
+			list_next(p);
 	}
 }
 
@@ -208,5 +214,26 @@ struct probe *probe_list(struct exchange *x, const struct target_driver *driver,
 			    .arg = arg,
 			    .take = take,
 			    .listed = done};
+	return begun(p, list_next);
+}
+
+static void on_interval(void *arg)
+{
+	list_next(arg);
+}
+
+struct probe *probe_list_slowly(struct exchange *x, const struct target_driver *driver,
+				struct target *target, const struct probe_slow *slow, void *arg)
+{
+	struct probe *p = mem_alloc(sizeof(*p));
+
+	*p = (struct probe){.x = x,
+			    .driver = driver,
+			    .target = target,
+			    .arg = arg,
+			    .take = slow->take,
+			    .listed = slow->done,
+			    .interval_ms = slow->interval_ms};
+	p->slowly = loop_timer_new(slow->loop, on_interval, p);
 	return begun(p, list_next);
 }

@@ -21,5 +21,14 @@ typedef void (*probe_listed_fn)(void *arg, const char *why); /* NULL: all of the
 struct probe *probe_list(struct exchange *x, const struct target_driver *driver,
 			 struct target *target, probe_account_fn take, probe_listed_fn done,
 			 void *arg);
+/* The same, one page in every interval_ms. */
+struct probe_slow {
+	struct loop *loop;
+	int64_t interval_ms;
+	probe_account_fn take;
+	probe_listed_fn done;
+};
+struct probe *probe_list_slowly(struct exchange *x, const struct target_driver *driver,
+				struct target *target, const struct probe_slow *slow, void *arg);
 
 #endif

@@ -68,6 +68,9 @@ struct task_desk {
 	/* A desk that only plans: accounts are read, permits count as given, and what would be done is shown instead of done; the
 	 * task is over then. Who has nothing to be done, or meets an obstacle, is reported as ever. NULL: a desk that works. */
 	void (*show)(void *arg, const struct task_shown *shown);
+	/* With show: the account of a linked user as somebody has just read it; true: ret is filled and the task's, and no request is
+	 * needed. May be NULL. */
+	bool (*known)(void *arg, const char *rid, struct target_account *ret);
 	/* The desk's own, by task_desk_init: */
 	struct task *tasks; /* hash by lease */
 	struct loop_timer *tick;

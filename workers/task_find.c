@@ -321,6 +321,11 @@ static void on_read(void *arg, struct exchange_job *job, struct exchange_outcome
 
 void task_read(struct task *t)
 {
+	if (t->desk->known && t->desk->known(t->desk->arg, t->rid, &t->account)) {
+		t->has_account = true;
+		task_plan(t);
+		return;
+	}
 	task_move(t, TASK_READING);
 	cJSON_Delete(t->own.body);
 	t->own = (struct target_op){.kind = TARGET_READ, .name = "read"};

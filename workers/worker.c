@@ -1,5 +1,6 @@
 #include "worker.h"
 
+#include "clock.h"
 #include "log.h"
 #include "service.h"
 #include "session.h"
@@ -39,6 +40,8 @@ struct worker {
 	struct probe *probe; /* at work, or NULL */
 	struct plan_conf plan_conf;
 	struct plan *plan;
+	struct reconcile *reconcile;
+	bool reconciles;
 	struct bus_keys keys;
 	struct loop_timer *timer; /* next try of the check; the drain's end */
 	int64_t try_ms;
@@ -197,6 +200,18 @@ static void make_oauth(struct worker *w, struct buf *errors)
 	}
 }
 
+static void check_window(const struct worker *w, struct buf *errors)
+{
+	const struct conf_node *reconcile = conf_section(w->conf, "reconcile");
+	const char *window = conf_text(reconcile, "window");
+	struct clock_window parsed;
+
+	if (clock_window_parse(window, &parsed) == 0)
+		return;
+	conf_where(reconcile, "window", errors);
+	buf_addf(errors, ": reconcile.window: expected HH:MM-HH:MM (UTC), not '%s'\n", window);
+}
+
 static void make_http(struct worker *w)
 {
 	const struct conf_node *http = conf_section(w->conf, "http");
@@ -316,6 +331,7 @@ struct worker *worker_new(struct loop *loop, const struct conf *conf, const char
 	make_http(w);
 	make_mapping(w, errors);
 	make_join(w, errors);
+	check_window(w, errors);
 	w->licence = licence_new(w->conf, errors);
 	w->target = w->driver->create(w->conf, errors);
 	if (w->target)
@@ -340,6 +356,7 @@ void worker_free(struct worker *w)
 		return;
 	if (w->desk.tick)
 		task_desk_done(&w->desk);
+	reconcile_free(w->reconcile);
 	plan_free(w->plan);
 	session_free(w->session);
 	if (w->probe)
@@ -620,6 +637,25 @@ struct propose *worker_match(struct worker *w, const struct propose_conf *conf, 
 
 /* ---- a plan ---- */
 
+/* The listing takes its share of the target's pace; without a pace it goes as fast as the target answers. */
+static int64_t page_interval_ms(const struct worker *w)
+{
+	const struct conf_node *pace = conf_section(w->conf, "pace");
+	int64_t writes = conf_int(pace, "writes"), per_ms = conf_int(pace, "per");
+	int64_t percent = conf_int(conf_section(w->conf, "reconcile"), "budget");
+
+	return writes > 0 ? per_ms * 100 / (writes * percent) : 0;
+}
+
+static void begin_reconcile(struct worker *w)
+{
+	w->reconcile = reconcile_new(&(struct reconcile_conf){.plan = w->plan_conf,
+							      .exchange = w->exchange,
+							      .driver = w->driver,
+							      .driven = w->target,
+							      .interval_ms = page_interval_ms(w)});
+}
+
 static void on_plan_checked(void *arg, unsigned failed)
 {
 	struct worker *w = arg;
@@ -627,6 +663,8 @@ static void on_plan_checked(void *arg, unsigned failed)
 	w->probe = NULL;
 	if (failed)
 		w->plan_conf.ended(w->plan_conf.arg, w->trouble.p ? w->trouble.p : "no answer");
+	else if (w->reconciles)
+		begin_reconcile(w);
 	else
 		w->plan = plan_new(&w->plan_conf);
 }
@@ -638,4 +676,10 @@ void worker_plan(struct worker *w, const struct plan_conf *conf)
 	w->plan_conf.target = w->target_name;
 	w->plan_conf.config = fingerprint(w, true);
 	w->probe = probe_check(w->exchange, w->driver, w->target, on_step, on_plan_checked, w);
+}
+
+void worker_reconcile(struct worker *w, const struct plan_conf *conf)
+{
+	w->reconciles = true;
+	worker_plan(w, conf);
 }

@@ -8,6 +8,7 @@
 #include "plan.h"
 #include "probe.h"
 #include "propose.h"
+#include "reconcile.h"
 
 struct worker;
 
@@ -32,6 +33,9 @@ void worker_plan(struct worker *w, const struct plan_conf *conf);
 /* For `--match`: what is the worker's in conf is filled in here. NULL with errors; the caller's to free, before the worker. */
 struct propose *worker_match(struct worker *w, const struct propose_conf *conf,
 			     struct buf *errors) MUST_CHECK;
+/* For `--reconcile`: as worker_plan, and every account is listed first. */
+void worker_reconcile(struct worker *w, const struct plan_conf *conf);
+
 /* For `--check` and `--list`, before or without worker_start. */
 void worker_check(struct worker *w, probe_say_fn say, probe_checked_fn done, void *arg);
 void worker_list(struct worker *w, probe_account_fn take, probe_listed_fn done, void *arg);

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import time
+import urllib.request
 
 import pytest
 
@@ -222,11 +223,82 @@ class TestSync:
         w.program.cli("pause", "app")
         done = w.program.cli("sync", "run", "app", "--user", user, "--wait", check=False)
         assert done.returncode == 75 and "paused" in done.stderr
-        w.program.cli("resume", "app")
         w.services["app"].faults([{"match": {"method": "PATCH", "key": user}, "times": -1,
                                    "do": {"status": 400, "body": {"status": "400", "detail": "no"}}}])
+        w.program.cli("resume", "app")
         done = w.program.cli("sync", "run", "app", "--user", user, "--wait", check=False)
         w.services["app"].faults([])
         assert done.returncode == 1 and "1 dead" in done.stdout, done.stdout + done.stderr
         w.program.cli("dead", "retry", "app", "--all")
         w.settle()
+
+
+class TestReconcile:
+    def test_GOALS_N7_edits_behind_our_back_are_found_and_repaired(self, w):
+        """CAP N7 at smoke size: random edits, deletions and a switch at both services, found by one listing each and repaired; accounts that
+        are nobody's are told and never touched."""
+        people = [p for p in sorted(w.people) if w.people[p]["enabled"]]
+        staff = [m["id"] for m in w.in_scope()["m365"] if m["id"] in people]
+        app, m365 = w.services["app"], w.services["m365"]
+        w.may_go["app"] |= {people[4], people[5]}  # what we do there ourselves is asked for
+        w.may_go["m365"].add(staff[1])
+        for user in people[:4]:
+            edit(w, "app", user, w.random.choice(["displayName", "title"]), "Drift")
+        edit(w, "app", people[4], "active", False)
+        assert app.call("DELETE", f"/Users/{account(w, 'app', people[5])['id']}").status == 204
+        edit(w, "m365", staff[0], "displayName", "Drift")
+        edit(w, "m365", staff[1], "accountEnabled", False)
+        app.seed(users=[{"userName": "stranger@example.com", "externalId": "nobody", "active": True}])
+        seqs = app.stats()["committed"], m365.stats()["committed"]
+        report = w.program.cli("reconcile", "report", "--target", "app", "--json")
+        assert {r["user"] for r in report["rows"]} == set(people[:6]) and not report["repaired"]
+        assert [u["name"] for u in report["unowned"]] == ["stranger@example.com"]
+        assert report["summary"]["divergent"] == 6 and report["summary"]["compared"] >= len(people)
+        assert (app.stats()["committed"], m365.stats()["committed"]) == seqs, "a report writes nothing"
+        assert 'dirpipe_divergent_objects{target="app"} 6' in metrics(w)
+        done = w.program.cli("reconcile", "run", "--exit-code", check=False)
+        assert done.returncode == 2 and "stranger@example.com" in done.stdout
+        w.program.wait(lambda: w.idle() and w.differences() == ["app: nobody: nobody in the directory"], "the repairs", 20)
+        assert not [e for e in app.ledger(seqs[0]) if e["key"] == "nobody"]
+        again = w.program.cli("reconcile", "run", "--json", "--target", "m365")
+        assert again["rows"] == [] and again["summary"]["divergent"] == 0
+        text = metrics(w)
+        assert 'dirpipe_divergent_objects{target="m365"} 0' in text and 'dirpipe_unowned_objects{target="app"} 1' in text
+        when = re.search(r'reconcile_last_success_timestamp_seconds{target="m365"} ([0-9.e+]+)', text)
+        assert abs(float(when[1]) - time.time()) < 60
+        stranger = next(a for a in app.dump() if a["externalId"] == "nobody")
+        assert app.call("DELETE", f"/Users/{stranger['id']}").status == 204
+        w.judge_ledgers()
+        assert w.creates["app"][people[5]] == 2, "made anew"
+        w.creates["app"][people[5]], w.unasked[:] = 1, [u for u in w.unasked if not u.startswith("app: None ")]
+
+    def test_a_listing_that_ends_badly_says_nothing(self, w):
+        """The second page fails, or the first is empty nonsense: nobody is missing, nothing is marked, the last success stays."""
+        w.settle()
+        app = w.services["app"]
+        pages = {k: v for k, v in app.knobs().items() if k.startswith("page_")}
+        seq, before = app.stats()["committed"], w.program.status()["targets"][0]["reconcile"]
+        for nth, do in ((2, {"status": 500}), (1, {"status": 200, "body": {"hello": 1}}), (3, {"truncated_json": True})):
+            rule = {"match": {"method": "GET", "path_prefix": "/scim/v2/Users", "nth": nth}, "do": do}
+            app.knobs(page_max=10, page_default=10)
+            app.faults([rule])
+            done = w.program.cli("reconcile", "run", "--target", "app", check=False)
+            app.faults([])
+            assert done.returncode == 69, done.stdout + done.stderr
+        app.knobs(**pages)
+        assert app.stats()["committed"] == seq and w.program.status()["targets"][0]["reconcile"] == before
+
+    def test_by_the_calendar(self, tmp_path):
+        """`dirpipe up` compares every so often by itself, within the hours; a report repairs nothing."""
+        with World(tmp_path, users=10, seed=5, program=Pipeline, targets=("app",), groups=False,
+                   target={"reconcile": {"every": "1s", "policy": "repair"}}) as w:
+            w.settle()
+            user = w.pick()
+            edit(w, "app", user, "displayName", "Drift")
+            w.program.wait(lambda: account(w, "app", user)["displayName"] != "Drift", "the repair by the calendar")
+            w.settle()
+
+
+def metrics(w):
+    with urllib.request.urlopen(f"http://127.0.0.1:{w.program.http_port}/metrics") as answer:
+        return answer.read().decode()
