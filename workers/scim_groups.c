@@ -1,6 +1,7 @@
 /* Members of groups (RFC 7644 3.5.2): the configuration says which watched group of the directory is which group of the service.
  * A member is added and removed by PATCH of the group, several users in one; the group itself is never made, replaced or deleted. The
- * link remembers what was added, because not every service shows a user's groups; where it does, that counts.
+ * link remembers what was added, because not every service shows a user's groups; where it does, that counts. That an addition was
+ * sent is remembered first ("adding:GROUP"): its outcome may stay unknown, and then the user may leave the group.
  *
  * A group that is not there (yet) is looked for again every so often, by the last operation of who is waiting for it: found → STALE,
  * so the core reads the account and plans again; not found → PARKED group_missing, looked at again GROUP_AGAIN_MS later. */
@@ -9,6 +10,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define ADDING "adding:"
 
 enum { GROUP_ASK_MS = 60000, GROUP_AGAIN_MS = 300000 };
 
@@ -215,64 +218,116 @@ static bool keeps_manual(const struct licence_verdict *v, const char *remote)
 	return false;
 }
 
+/* Sent, and no answer said that it was done. */
+static bool may_be_in(const struct target_want *want, const char *remote)
+{
+	CLEANUP(buf_cleanup) struct buf key = {0};
+
+	buf_addf(&key, ADDING "%s", remote);
+	return !want->create && json_true(want->link->memory, key.p, false);
+}
+
+static cJSON *note_adding(cJSON *remember, const char *remote, bool adding)
+{
+	CLEANUP(buf_cleanup) struct buf key = {0};
+
+	buf_addf(&key, ADDING "%s", remote);
+	if (!remember)
+		remember = cJSON_CreateObject();
+	cJSON_AddItemToObject(remember, key.p, adding ? cJSON_CreateTrue() : cJSON_CreateNull());
+	return remember;
+}
+
+/* All that is known of one user in one group. */
+struct standing {
+	bool rule, taken,
+		manual; /* wanted now; taken by the policy, and that was a membership of no rule */
+	bool given, maybe; /* by us; perhaps */
+	enum shown shown;
+};
+
+static struct standing standing(const struct target *t, const struct target_want *want,
+				const struct scim_group *g)
+{
+	const struct licence_verdict *v = want->licence;
+	bool taken = licence_is_taken(v, g->remote);
+
+	return (struct standing){
+		.rule = wanted(v, g->remote),
+		.taken = taken,
+		.manual = keeps_manual(v, g->remote),
+		.given = !want->create && !taken && licence_is_given(v, g->remote),
+		.maybe = may_be_in(want, g->remote),
+		.shown = shown(t, want, g),
+	};
+}
+
+static void plan_add(const struct standing *s, const struct scim_group *g, struct target_plan *ret)
+{
+	struct target_op *op = add_step(ret, "group_add", g);
+
+	op->before = note_adding(NULL, g->remote, true);
+	op->remember = s->taken ? licence_close(NULL, g->remote) : NULL;
+	op->remember = licence_note_given(op->remember, g->remote, s->rule);
+	op->remember = note_adding(op->remember, g->remote, false);
+}
+
+static void plan_remove(const struct standing *s, const struct scim_group *g,
+			struct target_plan *ret)
+{
+	struct target_op *op = add_step(ret, "group_remove", g);
+
+	op->remember = licence_note_given(NULL, g->remote, false);
+	if (s->maybe)
+		op->remember = note_adding(op->remember, g->remote, false);
+}
+
+/* last: what waits for a group that is not there. */
 static void plan_give(const struct target *t, const struct target_want *want, size_t i, bool last,
 		      struct target_plan *ret)
 {
-	const struct licence_verdict *v = want->licence;
 	const struct scim_group *g = &t->groups[i];
-	bool rule = wanted(v, g->remote), taken = licence_is_taken(v, g->remote);
-	bool given = !want->create && licence_is_given(v, g->remote) && !taken;
-	bool manual = keeps_manual(v, g->remote);
-	enum shown s = shown(t, want, g);
-	bool held = s == SHOWN_NOT ? given : s == SHOWN_IN;
-	struct target_op *op;
+	struct standing s = standing(t, want, g);
+	bool wants = s.rule || s.manual;
+	bool held = s.shown == SHOWN_NOT ? s.given : s.shown == SHOWN_IN;
 
-	if ((rule || manual) && !held) {
-		if (!g->id) {
-			if (last)
-				wait_for(want, g, ret);
-			return;
-		}
-		if (last)
-			return;
-		op = add_step(ret, "group_add", g);
-		op->remember = taken ? licence_close(NULL, g->remote) : NULL;
-		op->remember = licence_note_given(op->remember, g->remote, rule);
-	} else if (last) {
+	if (wants && !held) {
+		if (last && !g->id)
+			wait_for(want, g, ret);
+		else if (!last && g->id)
+			plan_add(&s, g, ret);
 		return;
-	} else if (!rule && given && held && g->id) {
-		op = add_step(ret, "group_remove", g);
-		op->remember = licence_note_given(NULL, g->remote, false);
-	} else if (rule != given &&
-		   !g->ambiguous) { /* it is so already, or there is nothing to be out of */
-		ret->remember = licence_note_given(ret->remember, g->remote, rule);
 	}
-	if (taken && !(rule || manual))
+	if (last)
+		return;
+	if (!s.rule && (s.given || s.maybe) && g->id && s.shown != SHOWN_OUT)
+		plan_remove(&s, g, ret);
+	else if (s.rule != s.given &&
+		 !g->ambiguous) /* it is so, or there is nothing to be out of */
+		ret->remember = licence_note_given(ret->remember, g->remote, s.rule);
+	if (s.taken && !wants)
 		ret->remember = licence_close(ret->remember, g->remote);
 }
 
 static void plan_take(const struct target *t, const struct target_want *want,
 		      const struct scim_group *g, struct target_plan *ret)
 {
-	const struct licence_verdict *v = want->licence;
-	bool taken = licence_is_taken(v, g->remote),
-	     given = licence_is_given(v, g->remote) && !taken;
-	enum shown s = shown(t, want, g);
+	struct standing s = standing(t, want, g);
 	struct target_op *op;
 	cJSON *how = NULL;
 
-	if (!g->id || (s == SHOWN_NOT ? !given : s == SHOWN_OUT))
+	if (!g->id || s.shown == SHOWN_OUT || (s.shown == SHOWN_NOT && !s.given && !s.maybe))
 		return;
 	op = add_step(ret, "group_remove", g);
 	op->permit = "licence_revoke";
-	if (taken)
+	if (s.taken)
 		return;
-	if (!given) {
+	if (!s.given && !s.maybe) {
 		how = cJSON_CreateObject();
 		cJSON_AddTrueToObject(how, "manual");
 	}
 	op->intent = true;
-	op->remember = licence_take(v, g->remote, how);
+	op->remember = licence_take(want->licence, g->remote, how);
 }
 
 /* Those of whom something can be done come first: a group that was found meanwhile has the account read and planned anew. */

@@ -30,6 +30,7 @@ void target_op_free(struct target_op *op)
 	cJSON_Delete(op->set);
 	cJSON_Delete(op->clear);
 	cJSON_Delete(op->body);
+	cJSON_Delete(op->before);
 	cJSON_Delete(op->remember);
 	free(op->audit);
 	free(op);

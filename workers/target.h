@@ -64,6 +64,8 @@ struct target_op {
 	cJSON *clear; /* path → null. The core takes it away when a mass clearing has no permit */
 	enum target_switch enabled; /* the core sets KEEP when a disable has no permit */
 	cJSON *body; /* what the driver wants to send, or has got so far (`more`); it alone reads it */
+	/* Merged and NOTEd before the request: what may be so when its outcome stays unknown. `remember` then says what is. */
+	cJSON *before;
 	cJSON *remember; /* merged into the link's memory (null removes) when the operation is done */
 	/* Put before target_answer.audit in the provisioning log when the operation is done: "sku=… reasons=…"; or NULL. No
 	 * personal data. */

@@ -148,6 +148,10 @@ static void op_done(struct task *t, struct exchange_outcome *o)
 	if (!op->intent)
 		task_remember(t, op->remember);
 	op_pop(t);
+	if (note_it && t->plan.first->before) { /* with one NOTE */
+		t->intent_noted = true;
+		task_remember(t, t->plan.first->before);
+	}
 	if (note_it)
 		task_note(t, NOTE_PARTIAL, task_apply_next);
 	else
@@ -272,9 +276,9 @@ void task_apply_next(struct task *t)
 		finished(t);
 		return;
 	}
-	if (op->intent && !t->intent_noted) {
+	if ((op->intent || op->before) && !t->intent_noted) {
 		t->intent_noted = true;
-		task_remember(t, op->remember);
+		task_remember(t, op->before ? op->before : op->remember);
 		task_note(t, NOTE_PARTIAL, task_apply_next);
 		return;
 	}

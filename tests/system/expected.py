@@ -42,6 +42,12 @@ def mapping(driver, kind):
         }
     if driver == "rescue":  # the id in a field of its own: tests know a technician by it through all changes of address
         return {"name": n["display"], "email": "mail", "nick": "title", "description": "id"}
+    if driver == "incidentiq":
+        return {
+            "SchoolIdNumber": "id", "Username": n["login"], "Email": "mail", "FirstName": ["givenName", "sn"], "LastName": "sn",
+            "InternalComments": "title", "Homeroom": n["department"], "Phone": "telephoneNumber", "Grade": {"jq": UNIT_JQ},
+            "RoleId": {"const": "Staff"}, "LocationId": {"const": "Central Office"},
+        }
     return {
         "userPrincipalName": n["principal"], "mailNickname": n["login"], "displayName": n["display"], "givenName": "givenName",
         "surname": "sn", "jobTitle": "title", "department": n["department"], "mobilePhone": "mobile",
@@ -131,7 +137,24 @@ def rescue_actual(account):
     return {name: account[name] for name in ("name", "email", "nick", "description", "enabled")}
 
 
+def incidentiq_document(entry, kind):
+    n = NAMES[kind]
+    return {
+        "SchoolIdNumber": entry["id"], "Username": first(entry, n["login"]), "Email": first(entry, "mail"),
+        "FirstName": first(entry, "givenName", "sn"), "LastName": first(entry, "sn"), "InternalComments": first(entry, "title"),
+        "Homeroom": first(entry, n["department"]), "Phone": first(entry, "telephoneNumber"), "Grade": unit(entry), "RoleName": "Staff",
+        "LocationName": "Central Office", "IsActive": entry["enabled"],
+    }
+
+
+def incidentiq_actual(account):
+    wanted = ["SchoolIdNumber", "Username", "Email", "FirstName", "LastName", "InternalComments", "Homeroom", "Phone", "Grade", "RoleName",
+              "LocationName", "IsActive"]
+    return {name: account.get(name) for name in wanted}
+
+
 DRIVERS = {
+    "incidentiq": {"document": incidentiq_document, "actual": incidentiq_actual, "key": "SchoolIdNumber", "enabled": "IsActive"},
     "salesforce": {"document": salesforce_document, "actual": salesforce_actual, "key": "DirectoryId__c", "enabled": "IsActive"},
     "rescue": {"document": rescue_document, "actual": rescue_actual, "key": "description", "enabled": "enabled"},
     "scim": {"document": scim_document, "actual": scim_actual, "key": "externalId", "enabled": "active"},

@@ -86,8 +86,10 @@ def target_section(service, kind, **more):
         section |= {"auth": {"method": "bearer", "token": Secret(service.token_file)}, "join": [{"remote": "email", "local": "mail"}],
                     "default_password": Secret(service.default_password_file)}
     else:
-        section |= {"auth": {"method": "bearer", "token": Secret(service.token_file)},
-                    "join": [{"remote": "externalId", "local": "id"}]}
+        remote = "SchoolIdNumber" if driver == "incidentiq" else "externalId"
+        section |= {"auth": {"method": "bearer", "token": Secret(service.token_file)}, "join": [{"remote": remote, "local": "id"}]}
+    if driver == "incidentiq":
+        section |= {"options": {"site_id": service.site}}
     return merge(section, more)
 
 

@@ -310,6 +310,7 @@ class IncidentIqSim(Simulator):
     """The strict Incident IQ simulator: an API token in token_file, the site's GUID in site."""
 
     program = "dirpipe-sim-incidentiq"
+    driver = "incidentiq"
     site = "e00c1bec-0f08-4711-80c3-0003ff6859f9"
     location = "48e13e94-3c38-e811-80c3-0003ff685cc1"  # Central Office: is there from the start
     roles = {name: f"6d5fee76-e05e-43c0-b8e9-b8447746e5{n}" for name, n in

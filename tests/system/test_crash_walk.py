@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from crash_points import CRASH_POINTS
+from sims import IncidentIqSim
 from world import World
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -26,15 +27,25 @@ def test_list_names_every_point_of_the_sources():
     assert ids == {f"C{n}" for n in range(1, 16)} - {"C3", "C13", "C14"}, "C14 is a stop, not a kill: test_faults_workers.py"
 
 
+# An account that somebody else made, by driver.
+SEEDS = {
+    "scim": lambda key, uid: {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "externalId": key, "active": True, "userName": uid},
+    "incidentiq": lambda key, uid: {"SchoolIdNumber": key, "Username": uid, "FirstName": "x", "LastName": "x", "RoleId":
+                                    IncidentIqSim.roles["Staff"], "LocationId": IncidentIqSim.location},
+}
+
+
 class Walk:
     """One world for many points: a program dies at its point, is started again, and everything must be right."""
 
-    def __init__(self, world):
-        self.w = world
+    def __init__(self, world, target="app"):
+        self.w, self.target = world, target
         self.armed = {}  # program -> point
 
     def arm(self, point, n):
         program = CRASH_POINTS[point].program
+        if program.startswith("worker:") and program.split(":")[1] not in self.w.services:
+            program = f"worker:{self.target}"
         assert program not in self.armed
         self.armed[program] = f"{point}:{n}"
         self.w.program.restart(program, signal.SIGTERM, crash_at=f"{point}:{n}")
@@ -57,8 +68,8 @@ class Walk:
             pass  # what died meanwhile is why; the walk as a whole has its deadline
 
     def arrived(self, the_id, title):
-        service = self.w.services["app"]
-        return lambda: any(f'"{title}"' in str(w.get("body")).replace("'", '"') for w in service.ledger(self.w.seq["app"], the_id))
+        service = self.w.services[self.target]
+        return lambda: any(f'"{title}"' in str(w.get("body")).replace("'", '"') for w in service.ledger(self.w.seq[self.target], the_id))
 
     def load(self):
         w = self.w
@@ -93,13 +104,12 @@ class Walk:
 
     def claim(self):
         w = self.w
-        w.program.ask("pause", target="app", why="somebody else makes an account")
+        w.program.ask("pause", target=self.target, why="somebody else makes an account")
         the_id = w.create()
         entry = w.directory.entry(w.people[the_id]["dn"])
-        w.services["app"].seed(users=[{"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "externalId": the_id, "active": True,
-                                       "userName": entry["attrs"]["uid"][0]}])
-        w.program.wait(lambda: self.collect() or w.program.ask("resume", target="app") is not None, "the target to resume", 30)
-        w.program.wait(lambda: w.program.ask("resume", target="app") is not None, "the target to resume", 30)
+        w.services[self.target].seed(users=[SEEDS[w.services[self.target].driver](the_id, entry["attrs"]["uid"][0])])
+        w.program.wait(lambda: self.collect() or w.program.ask("resume", target=self.target) is not None, "the target to resume", 30)
+        w.program.wait(lambda: w.program.ask("resume", target=self.target) is not None, "the target to resume", 30)
         title = w.bump(the_id)
         self.died_or(self.arrived(the_id, title), 20)
 

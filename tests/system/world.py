@@ -26,11 +26,11 @@ from pipeline import Pipeline, merge, target_section
 from programs import Programs, control
 from proxy import Proxy
 from servers import Slapd
-from sims import GraphSim, SalesforceSim, ScimSim, build_dir
+from sims import GraphSim, IncidentIqSim, SalesforceSim, ScimSim, build_dir
 
 KIND = "openldap"
 VERSION = re.compile(r'"v(\d+)"')
-SERVICES = {"app": ScimSim, "m365": GraphSim, "crm": SalesforceSim}
+SERVICES = {"app": ScimSim, "m365": GraphSim, "crm": SalesforceSim, "desk": IncidentIqSim}
 WIDE = {"guard": {"count": 1000000, "most": 1000000, "settle": "200ms"}}  # whoever leaves here leaves on purpose
 QUICK = {"settle": "1s", "retry": {"first": "50ms", "cap": "500ms"}, "http": {"connect_timeout": "2s"}}
 KINDS = ["update"] * 6 + ["create", "rename", "move", "group", "group", "disable", "enable", "delete"]
@@ -60,13 +60,14 @@ def destructive(write):
 
 class World:
     def __init__(self, folder, users=60, seed=1, program=Programs, targets=("app", "m365"), proxy=False, slapd=None, source=None,
-                 target=None, sections=None, staff=None, groups=True, **more):
-        """source, target: laid over the sections of the configuration, sections over single targets'. staff: how many are members (default: two of three); program:
+                 target=None, sections=None, services=None, staff=None, groups=True, **more):
+        """source, target: laid over the sections of the configuration, sections over single targets'; services: classes other than those of SERVICES. staff: how many are members (default: two of three); program:
         Programs or Pipeline. What else there is goes to it."""
         self.folder = pathlib.Path(folder)
         self.random = random.Random(seed)
         self.directory = Slapd(self.folder / "slapd", users=users, seed=seed, options=slapd)
-        self.services = {name: SERVICES[name](self.folder / SERVICES[name].driver) for name in targets}
+        classes = {**SERVICES, **(services or {})}
+        self.services = {name: classes[name](self.folder / classes[name].driver) for name in targets}
         self.proxy = Proxy(self.directory.port) if proxy else None
         self.section_more = sections or {}
         self.source_more, self.target_more, self.program_class, self.more = source or {}, target or {}, program, more
@@ -256,8 +257,22 @@ class World:
             driver = driver_of(service)
             inside = {e["id"] for e in scope[name]}
             left = [self.ever[i] if driver == "graph" else i for i in self.ever if i not in inside]
+            found += [f"{name}: {line}" for line in self._group_differences(name, scope[name])]
             found += [f"{name}: {line}" for line in expected.compare(driver, KIND, scope[name], service.dump(), left=left)[1]]
         return found
+
+    def _group_differences(self, name, entries):
+        """Members of the service's groups against those of the directory's, nested too; of who is in scope."""
+        service = self.services[name]
+        for rule in self.section_more.get(name, {}).get("groups", []):
+            key = expected.DRIVERS[driver_of(service)]["key"]
+            rids = {a[key]: a["id"] for a in service.dump()}
+            group = next(g for g in service.groups() if g["displayName"] == rule["remote"])
+            inside = {m["value"] for m in group.get("members", [])}
+            wanted = self._members(rule["group"], set())
+            for e in entries:
+                if (rids.get(e["id"]) in inside) != (e["dn"].lower() in wanted):
+                    yield f"{e['dn']}: {'not in' if e['dn'].lower() in wanted else 'still in'} {rule['remote']}"
 
     def idle(self):
         status = self.program.status()

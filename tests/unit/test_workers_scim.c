@@ -352,7 +352,7 @@ static const struct {
 	  .link = LINK_ACTIVE,
 	  .groups = {"Staff"}},
 	 "group_add Staff body={\"group\":\"Staff\",\"id\":\"g1\"} "
-	 "remember={\"given:Staff\":true}"},
+	 "remember={\"adding:Staff\":null,\"given:Staff\":true}"},
 	{"in it already",
 	 {.document = "{\"userName\":\"a\"}",
 	  .document_applied = true,
@@ -369,7 +369,7 @@ static const struct {
 	  .link = LINK_ACTIVE,
 	  .groups = {"Staff"}},
 	 "group_add Staff body={\"group\":\"Staff\",\"id\":\"g1\"} "
-	 "remember={\"given:Staff\":true}"},
+	 "remember={\"adding:Staff\":null,\"given:Staff\":true}"},
 	{"the service shows that it is so",
 	 {.document = "{\"userName\":\"a\"}",
 	  .account = "{\"userName\":\"a\",\"groups\":[{\"value\":\"g1\"}]}",
@@ -386,6 +386,15 @@ static const struct {
 	  .groups = {"-"}},
 	 "group_remove Staff body={\"group\":\"Staff\",\"id\":\"g1\"} "
 	 "remember={\"given:Staff\":null}"},
+	{"out of a group that he may have been put into",
+	 {.document = "{\"userName\":\"a\"}",
+	  .document_applied = true,
+	  .memory = "{\"adding:Staff\":true}",
+	  .enabled = true,
+	  .link = LINK_ACTIVE,
+	  .groups = {"-"}},
+	 "group_remove Staff body={\"group\":\"Staff\",\"id\":\"g1\"} "
+	 "remember={\"adding:Staff\":null,\"given:Staff\":null}"},
 	{"a membership that is not ours stays",
 	 {.document = "{\"userName\":\"a\"}",
 	  .account = "{\"userName\":\"a\",\"groups\":[{\"value\":\"g1\"}]}",
@@ -400,7 +409,8 @@ static const struct {
 	  .enabled = true,
 	  .groups = {"Staff"}},
 	 "create set={\"userName\":\"a\"} enable; group_add Staff "
-	 "body={\"group\":\"Staff\",\"id\":\"g1\"} remember={\"given:Staff\":true}"},
+	 "body={\"group\":\"Staff\",\"id\":\"g1\"} "
+	 "remember={\"adding:Staff\":null,\"given:Staff\":true}"},
 	{"a group that is not there is looked for last",
 	 {.document = "{\"userName\":\"a\"}",
 	  .document_applied = true,
@@ -409,7 +419,7 @@ static const struct {
 	  .now = 70000,
 	  .groups = {"Later", "Staff"}},
 	 "group_add Staff body={\"group\":\"Staff\",\"id\":\"g1\"} "
-	 "remember={\"given:Staff\":true}; group_find Later "
+	 "remember={\"adding:Staff\":null,\"given:Staff\":true}; group_find Later "
 	 "body={\"group\":\"Later\",\"now\":70000}"},
 	{"it was looked for just now",
 	 {.document = "{\"userName\":\"a\"}",
@@ -419,7 +429,8 @@ static const struct {
 	  .now = 50000,
 	  .groups = {"Later", "Staff"}},
 	 "parked group_missing Later; group_add Staff "
-	 "body={\"group\":\"Staff\",\"id\":\"g1\"} remember={\"given:Staff\":true}"},
+	 "body={\"group\":\"Staff\",\"id\":\"g1\"} "
+	 "remember={\"adding:Staff\":null,\"given:Staff\":true}"},
 	{"who left stays where he is", {.left = true, .link = LINK_DISABLED}, "nothing"},
 	{"no rule counts",
 	 {.document = "{\"userName\":\"a\"}",
