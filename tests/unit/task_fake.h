@@ -26,7 +26,7 @@ static inline bool fake_matches(const struct target *t, const cJSON *account,
 	return value && strcmp(value, key->value) == 0;
 }
 
-static bool refuses;
+static bool refuses, serial;
 
 static inline bool fake_refuses(const struct target *t, const char *field)
 {
@@ -69,8 +69,8 @@ static inline unsigned fake_lane(const struct target *t, const struct target_op 
 				 size_t *ret_most)
 {
 	(void)t;
-	*ret_most = 20;
-	return op->kind;
+	*ret_most = serial ? 1 : 20;
+	return op->kind | (serial ? TARGET_LANE_SERIAL : 0);
 }
 
 static inline int fake_request(struct target *t, struct target_op *const *ops, size_t n,

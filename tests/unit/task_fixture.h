@@ -316,7 +316,7 @@ static inline int set_up(void **state)
 	memset(&service, 0, sizeof(service));
 	memset(&broker, 0, sizeof(broker));
 	memset(&desk, 0, sizeof(desk));
-	refuses = false;
+	refuses = serial = false;
 	request_id = NULL;
 	buf_clear(&trace);
 	service.accounts = cJSON_CreateArray();

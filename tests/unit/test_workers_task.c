@@ -262,6 +262,29 @@ static void a_taken_name_parks(void **state)
 	assert_int_equal(broker.last.link_state, LINK_NONE);
 }
 
+/* Each in a request of its own, and of looking and of creating never two on their way: two connections are enough. */
+static void a_serial_lane_has_one_request_at_a_time(void **state)
+{
+	struct wire_task tasks[6];
+	struct buf texts[6] = {{0}};
+
+	(void)state;
+	serial = true;
+	for (int i = 0; i < 6; i++) {
+		struct slice s = snapshot(i + 1, "\"Berg\"", true, FULL);
+
+		buf_add(&texts[i], s.p, s.n);
+		tasks[i] = task_for(i + 1, buf_slice(&texts[i]));
+	}
+	send_tasks(tasks, 6, NOW);
+	wait_results(6, 5000);
+	assert_int_equal(web.requests, 12);
+	assert_in_range(web.connections, 1, 2);
+	assert_int_equal(cJSON_GetArraySize(service.accounts), 6);
+	for (int i = 0; i < 6; i++)
+		buf_done(&texts[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -276,6 +299,7 @@ int main(void)
 		TEST(twenty_users_share_requests),
 		TEST(a_batch_refused_as_a_whole_says_nothing_of_anyone),
 		TEST(one_user_twice_shares_no_request),
+		TEST(a_serial_lane_has_one_request_at_a_time),
 		TEST(later_steps_are_noted),
 		TEST(a_found_account_is_claimed_first),
 		TEST(a_refused_claim_writes_nothing),
