@@ -50,6 +50,7 @@ static void feed_list(const struct target_driver *driver, struct target *t,
 		     strcmp(origin.p, "https://a.example") == 0);
 	free(next);
 	buf_done(&request.url);
+	buf_done(&request.body);
 	buf_done(&request.header_text);
 }
 
