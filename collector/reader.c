@@ -171,8 +171,9 @@ static void range_ended(struct ranged *g, bool ok)
 		give(q, g->e);
 	else
 		entry_free(g->e);
-	if (!ok)
-		q->failed = true;
+	if (!ok && q->failure.n == 0)
+		buf_adds(&q->failure, "a part of the members was not read");
+	q->failed = q->failed || !ok;
 	free(g);
 	q->open--;
 	end_if_done(q);

@@ -125,11 +125,23 @@ class Router(threading.Thread):
         super().__init__(daemon=True)
         self.endpoint = f"ipc://{path}"
         self.lock = threading.RLock()
+        self.heard = threading.Condition(self.lock)  # something came
         self.epoch = (int(time.time() * 1000), int.from_bytes(os.urandom(8), "little"))
         self.context = zmq.Context()
         self.socket = self.context.socket(zmq.ROUTER)
         self.socket.bind(self.endpoint)
         self.ending = threading.Event()
+
+    def wait_for(self, test, seconds, what):
+        """Until test() is true; its value. It is asked whenever something came, and now and then: services change, too."""
+        end = time.monotonic() + seconds
+        with self.heard:
+            while not (value := test()):
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"{what}: not after {seconds} s")
+                self.heard.wait(min(left, 0.2))
+        return value
 
     def __enter__(self):
         self.start()
@@ -171,6 +183,7 @@ class Broker(Router):
             values, _ = decode(verb, body)
             with self.lock:
                 getattr(self, "on_" + verb, lambda *_: None)(peer, values)
+                self.heard.notify_all()
 
     def send(self, peer, verb, **values):
         head = b"DP" + bytes([VERSION, VERBS[verb]]) + bytes(6) + struct.pack("<QQ", *self.epoch)
@@ -230,15 +243,7 @@ class Broker(Router):
 
     def wait(self, test, seconds=20, what="condition"):
         """Until test(self) is true; its value."""
-        deadline = time.monotonic() + seconds
-        while True:
-            with self.lock:
-                value = test(self)
-            if value:
-                return value
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{what}: not after {seconds} s; users: {self.users}")
-            time.sleep(0.005)
+        return self.wait_for(lambda: test(self), seconds, what)
 
     def wait_user(self, id_text, test, seconds=20):
         return self.wait(lambda b: (u := b.users.get(id_text)) and test(u) and u, seconds, f"user {id_text}")

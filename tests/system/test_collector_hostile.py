@@ -88,7 +88,7 @@ def test_forced_member_ranges(sim, tmp_path):
     people = [sim.user(f"u{i}") for i in range(3)]
     filler = [sim.add(ldapsim.Entry(f"CN=c{i},CN=Users,{sim.base}", ["top", "contact"])) for i in range(3200)]
     group = sim.group("big", [people[0], *filler, people[1]])
-    with Setup(tmp_path, sim, groups=[{"name": "big", "dn": group.dn}]) as s:
+    with Setup(tmp_path, sim, groups=[{"name": "big", "dn": group.dn}], operation_timeout="30s") as s:  # the simulator is slow with so many
         s.broker.wait_caught_up()
         for entry, groups in zip(people, (["big"], ["big"], [])):
             assert s.broker.wait_user(str(entry.guid), lambda u: True).groups == groups

@@ -93,6 +93,7 @@ class WorkerBroker(Router):
                 values, _ = decode(NAMES[head[3]], one)
                 with self.lock:
                     getattr(self, "on_" + NAMES[head[3]], lambda *_: None)(peer, values)
+                    self.heard.notify_all()
 
     def send(self, peer, verb, **values):
         head = b"DP" + bytes([VERSION, VERBS[verb]]) + bytes(6) + struct.pack("<QQ", *self.epoch)
@@ -136,15 +137,7 @@ class WorkerBroker(Router):
         return User(attrs)
 
     def wait(self, test, seconds=20, what="condition"):
-        deadline = time.monotonic() + seconds
-        while True:
-            with self.lock:
-                value = test()
-            if value:
-                return value
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{what}: not after {seconds} s")
-            time.sleep(0.003)
+        return self.wait_for(test, seconds, what)
 
     def send_tasks(self, users, verify=False, permits=(), whats=()):
         """One TASK frame with these users; their results are awaited elsewhere. permits: operations; whats: "OPERATION:WHAT"."""

@@ -410,6 +410,7 @@ def pdu_length(data):
 class LdapSim:
     def __init__(self, page=5, reverse=True, bad_cookie=53):
         self.lock = threading.RLock()
+        self.asked = threading.Condition(self.lock)  # a request came
         self.page, self.reverse, self.bad_cookie = page, reverse, bad_cookie
         self.usn = 1000
         self.entries = []
@@ -484,6 +485,7 @@ class LdapSim:
         with self.lock:
             n = self.counts[kind] = self.counts.get(kind, 0) + 1
             self.log.append(kind)
+            self.asked.notify_all()
             return self.steps.get((kind, n)) or self.steps.get((kind, 0))
 
     def count(self, kind):
@@ -491,11 +493,9 @@ class LdapSim:
             return self.counts.get(kind, 0)
 
     def wait(self, kind, n, seconds=10):
-        deadline = time.monotonic() + seconds
-        while self.count(kind) < n:
-            if time.monotonic() > deadline:
+        with self.asked:
+            if not self.asked.wait_for(lambda: self.counts.get(kind, 0) >= n, seconds):
                 raise TimeoutError(f"{n} requests of kind {kind} did not come: {self.counts}")
-            time.sleep(0.005)
 
     # ---- content ----
 
