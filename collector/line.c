@@ -77,8 +77,10 @@ static void host_state(void *arg, bool connected, const char *server, enum sourc
 {
 	struct line *l = arg;
 
-	if (connected && !l->connected)
+	if (connected && !l->connected) {
 		log_msg(LOG_INFO_, "DP-1101", "connected to %s", server);
+		line_presence_later(l);
+	}
 	l->connected = connected;
 	l->has_clock = l->has_clock && connected;
 	buf_clear(&l->server);
@@ -489,6 +491,7 @@ struct line *line_new(struct loop *loop, const struct conf_node *root, const cha
 	l->stopped_timer = loop_timer_new(loop, stopped, l);
 	l->drain_timer = loop_timer_new(loop, drain_over, l);
 	l->held_timer = loop_timer_new(loop, line_look_for_held, l);
+	l->presence_timer = loop_timer_new(loop, line_presence, l);
 	l->maker = image_new(&(struct image_settings){conf, l->name, line_resolve, l});
 	objects_set_references(l->objects, image_references(l->maker));
 	l->config = config_hash(l);
@@ -518,6 +521,7 @@ static void free_parts(struct line *l)
 	loop_timer_free(l->stopped_timer);
 	loop_timer_free(l->drain_timer);
 	loop_timer_free(l->held_timer);
+	loop_timer_free(l->presence_timer);
 	image_free(l->maker);
 	diff_free(l->diff);
 	groups_free(l->groups);

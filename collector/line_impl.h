@@ -18,9 +18,11 @@ enum {
 	LINE_QUEUE_BYTES = 24 << 20, /* the newest states that wait for the broker */
 	LINE_REREAD_IDS = 500,
 	LINE_RETRY_MS = 1000,
-	LINE_VERIFY_MS = 5000,	     /* a server's referential integrity works after the answer */
-	LINE_STOPPED_MS = 60 * 1000, /* an empty or foreign source is looked at again */
-	LINE_HELD_MS = 60 * 1000,    /* … and who is missing and held by the guard */
+	LINE_VERIFY_MS = 5000,	      /* a server's referential integrity works after the answer */
+	LINE_STOPPED_MS = 60 * 1000,  /* an empty or foreign source is looked at again */
+	LINE_HELD_MS = 60 * 1000,     /* … and who is missing and held by the guard */
+	LINE_PRESENCE_MS = 20 * 1000, /* after a connection that ended: is everybody still there? */
+	LINE_PRESENCE_SHARE = 10,     /* … which takes a tenth of the time at most */
 	LINE_DRAIN_MS = 8000,
 	LINE_TROUBLE_BYTES = 1000, /* of a server's words */
 };
@@ -106,7 +108,8 @@ struct line {
 	bool token_is_subtree;
 	struct numbers touched;
 	struct later later, after; /* due when the timer says so, and the time after that */
-	struct loop_timer *retry, *verify_timer, *stopped_timer, *drain_timer, *held_timer;
+	struct loop_timer *retry, *verify_timer, *stopped_timer, *drain_timer, *held_timer,
+		*presence_timer;
 
 	struct numbers suspects; /* of the sweep: may be missing */
 	size_t suspects_next;
@@ -115,6 +118,8 @@ struct line {
 	uint64_t sweep_token;
 	size_t sweep_asked;
 	uint64_t sweeps_asked, sweeps_done;
+	bool presence, presence_waits; /* the sweep under way asks for everybody; one is due */
+	int64_t presence_began, presence_took;
 
 	struct marker current, next;
 	struct loop_after *turn;
@@ -163,6 +168,8 @@ void line_sweep_pump(struct line *l);
 void line_sweep_answer(struct line *l, bool ok, const struct id *missing, size_t n);
 void line_sweep_confirm(struct line *l);
 void line_look_for_held(void *arg); /* the timer */
+void line_presence_later(struct line *l);
+void line_presence(void *arg); /* the timer */
 void line_unhold(struct line *l, struct object *o);
 
 /* line_session.c */

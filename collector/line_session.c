@@ -207,6 +207,8 @@ static void forget_session(struct line *l)
 	l->stopped = false;
 	loop_timer_set(l->stopped_timer, -1);
 	loop_timer_set(l->held_timer, -1);
+	loop_timer_set(l->presence_timer, -1);
+	l->presence_waits = false;
 	for (uint32_t n = 1; n <= objects_count(l->objects); n++) {
 		struct object *o = objects_at(l->objects, n);
 

@@ -4,6 +4,7 @@
 #include "log.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Absence means deletion only after an enumeration that ended properly, each missing id confirmed by a search, within the
  * guard (DESIGN, "The collector"). Suspects are confirmed in chunks; what is confirmed missing is published as gone in one
@@ -44,6 +45,43 @@ void line_sweep_begin(struct line *l, bool all)
 		start(l);
 }
 
+/* slapd that is killed forgets the CSN of a deletion that came last: it answers the old cookie with success and nothing. So a while after
+ * a connection ended everybody is asked for by id; whoever is not there any more was deleted. */
+void line_presence_later(struct line *l)
+{
+	int64_t wait_ms = LINE_PRESENCE_SHARE * l->presence_took;
+
+	if (strcmp(l->driver->name, "syncrepl") != 0 || !l->first_end_done || l->presence_waits)
+		return;
+	l->presence_waits = true;
+	loop_timer_set(l->presence_timer, wait_ms > LINE_PRESENCE_MS ? wait_ms : LINE_PRESENCE_MS);
+}
+
+void line_presence(void *arg)
+{
+	struct line *l = arg;
+
+	l->presence_waits = false;
+	if (!l->connected || !l->begun || l->sweeping) {
+		line_presence_later(l);
+		return;
+	}
+	for (uint32_t n = 1; n <= objects_count(l->objects); n++) {
+		struct object *o = objects_at(l->objects, n);
+
+		if (!may_be_user(o) || (o->flags & OBJECT_HELD))
+			continue;
+		o->flags &=
+			(uint16_t)~OBJECT_MENTIONED; /* who is mentioned from here on is there */
+		numbers_add(&l->suspects, n);
+	}
+	if (l->suspects.n == 0)
+		return;
+	l->presence = true;
+	l->presence_began = loop_now_ms(l->loop);
+	start(l);
+}
+
 /* A container left the search (OpenLDAP reports it alone): whoever was below it may have left too. */
 void line_suspect_below(struct line *l, uint64_t container_dn)
 {
@@ -72,6 +110,9 @@ void line_sweep_cancel(struct line *l)
 	l->sweep_approved = false;
 	if (l->sweeping)
 		l->sweeps_done++;
+	if (l->presence)
+		l->presence_took = loop_now_ms(l->loop) - l->presence_began;
+	l->presence = false;
 	l->sweeping = false;
 }
 

@@ -90,19 +90,24 @@ def has_manager(s, person):
     return [bool((accounts["app"].get(expected.ENTERPRISE) or {}).get("manager")), bool(accounts["m365"].get("manager"))]
 
 
-def write_silently(d, dn, **attrs):
-    """As refint does: no message to consumers, no newer state of the entry or the server. (slapmodify would give it another entryUUID.)"""
+def rewrite(d, dn, change):
+    """Changes one entry (its LDIF) behind the server's back: no message to consumers, no newer state. (slapmodify would give another entryUUID.)"""
     d.stop()
     conf = d.folder / "slapd.conf"
     whole = subprocess.run(["/usr/sbin/slapcat", "-f", conf, "-b", d.suffix, "-o", "ldif_wrap=no"], check=True, capture_output=True, text=True)
     entries = whole.stdout.split("\n\n")
     at = next(i for i, e in enumerate(entries) if e.lower().startswith(f"dn: {dn}\n".lower()))
-    for name, value in attrs.items():
-        entries[at] = re.sub(rf"(?m)^{name}: .*$", f"{name}: {value}", entries[at])
+    entries[at] = change(entries[at])
     shutil.rmtree(d.folder / "db")
     (d.folder / "db").mkdir()
-    subprocess.run(["/usr/sbin/slapadd", "-q", "-f", conf, "-b", d.suffix], input="\n\n".join(entries), check=True, capture_output=True, text=True)
+    subprocess.run(["/usr/sbin/slapadd", "-q", "-f", conf, "-b", d.suffix], input="\n\n".join(e for e in entries if e), check=True,
+                   capture_output=True, text=True)
     d.start()
+
+
+def write_silently(d, dn, name, value):
+    """As refint does."""
+    rewrite(d, dn, lambda entry: re.sub(rf"(?m)^{name}: .*$", f"{name}: {value}", entry))
 
 
 def test_CAP_C13_a_reference_that_is_written_silently_and_late_is_found(s):
@@ -111,7 +116,7 @@ def test_CAP_C13_a_reference_that_is_written_silently_and_late_is_found(s):
     new = s.d.rename(boss, "renamed2000")
     s.d.replace(one["dn"], title="Read meanwhile")
     s.pipeline.wait(lambda: has_manager(s, one) == [False, False], "the reference to nobody to be taken away")
-    write_silently(s.d, one["dn"], manager=new)
+    write_silently(s.d, one["dn"], "manager", new)
     assert s.d.entry(one["dn"])["attrs"]["manager"] == [new]
     s.pipeline.wait(lambda: has_manager(s, one) == [True, True], "the silent change to be found", 30)
     for p in reports(s, boss):  # the others, as a server would in the end
@@ -138,3 +143,15 @@ def test_CAP_C13_who_refers_to_an_account_that_is_made_anew_follows(s):
     s.settle()
     assert s.rids(boss)["app"] not in (None, before)
     assert all(has_manager(s, p) == [True, True] for p in people)
+
+
+def test_CAP_C1_a_deletion_that_no_server_tells(s):
+    """slapd that is killed can forget the state that its last deletion made, and answers the old cookie with nothing: it is asked for everybody
+    by id a while after it went away."""
+    people = [p for p in s.d.people() if not reports(s, p["dn"])]
+    one = people[0]
+    mark = s.mark()
+    rewrite(s.d, one["dn"], lambda entry: "")
+    s.settle(60)
+    assert s.enabled(one) == {"app": False, "m365": False}
+    assert {w["key"] for ws in s.writes(mark).values() for w in ws} <= {s.key(t, one) for t in s.services}
