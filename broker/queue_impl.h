@@ -491,13 +491,13 @@ int64_t seats_next(const struct queue *q, unsigned target);
 /* Appends "no_seat" for every sku that others come before him for; how many. */
 uint32_t seat_words(const struct queue *q, const struct ref *r, struct buf *out);
 bool seat_load(struct queue *q, unsigned target, struct slice field, struct slice text);
-void seats_resolve(struct queue *q); /* after the load of all */
 void seats_done(struct target *t);
 
 /* ---- queue_taken.c ---- */
 
 void taken_take(struct queue *q, const struct ref *r, struct slice text);
 bool taken_load(struct queue *q, unsigned target, struct slice field, struct slice text);
+int64_t taken_at(const struct queue *q, const struct ref *r, const char *item); /* 0: was not */
 void takens_done(struct queue *q);
 
 /* ---- queue_guard.c ---- */

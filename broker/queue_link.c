@@ -468,7 +468,6 @@ void wait_later(struct queue *q, const struct ref *r, struct slice waits)
 
 void wait_resolve(struct queue *q)
 {
-	seats_resolve(q);
 	for (size_t i = 0; i < q->pending_n; i++) {
 		struct ref r;
 

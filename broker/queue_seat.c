@@ -1,4 +1,5 @@
-/* Who waits for a free seat of a licence: one line per sku, in order of arrival, which outlives wakes, newer versions and restarts.
+/* Who waits for a free seat of a licence: one line per sku, in order of arrival (whose licence was taken: since then), which outlives
+ * wakes, newer versions and restarts.
  * Only its front may ask the target; whoever else would is told in his TASK (op "no_seat") that others come before him. The front
  * is woken when a seat was given back, when the one before him got his, and every minute. */
 #include "queue_impl.h"
@@ -51,13 +52,19 @@ static unsigned line_of(struct target *t, struct slice sku)
 	return empty;
 }
 
-static void join(struct line *l, uint32_t user, int64_t arrived_ms)
+/* Behind all who came before. */
+static struct place *join(struct line *l, uint32_t user, int64_t arrived_ms)
 {
+	uint32_t at;
+
 	if (l->n == l->cap) {
 		l->cap = l->cap ? 2 * l->cap : 8;
 		l->places = mem_resize(l->places, l->cap * sizeof(*l->places));
 	}
-	l->places[l->n++] = (struct place){user, arrived_ms};
+	for (at = l->n++; at > 0 && l->places[at - 1].arrived_ms > arrived_ms; at--)
+		l->places[at] = l->places[at - 1];
+	l->places[at] = (struct place){user, arrived_ms};
+	return &l->places[at];
 }
 
 /* The first who is not kept back by something else. NONE: nobody. */
@@ -78,12 +85,12 @@ static void field_of(const struct queue *q, uint32_t user, struct buf *out)
 	buf_addf(out, FIELD "%s", id);
 }
 
-static void store(struct queue *q, const struct ref *r, const struct line *l)
+static void store(struct queue *q, const struct ref *r, const struct line *l, int64_t arrived_ms)
 {
 	CLEANUP(buf_cleanup) struct buf field = {0}, text = {0};
 
 	field_of(q, r->user, &field);
-	buf_addf(&text, "%" PRId64 " %s", l->places[l->n - 1].arrived_ms, l->sku);
+	buf_addf(&text, "%" PRId64 " %s", arrived_ms, l->sku);
 	guard_put(q, r->target, field.p, buf_slice(&text));
 }
 
@@ -99,8 +106,12 @@ void seat_wait(struct queue *q, const struct ref *r, struct slice sku,
 	x->wait = WAIT_SEAT;
 	if (!x->seat) {
 		x->seat = (uint16_t)(i + 1);
-		join(&t->lines[i], r->user, q->now_ms);
-		store(q, r, &t->lines[i]);
+		/* whose licence was taken came when it was taken */
+		int64_t at_ms = taken_at(q, r, t->lines[i].sku);
+
+		at_ms = join(&t->lines[i], r->user, at_ms && at_ms < q->now_ms ? at_ms : q->now_ms)
+				->arrived_ms;
+		store(q, r, &t->lines[i], at_ms);
 	}
 	if (t->lines[i].next_ms <= q->now_ms)
 		t->lines[i].next_ms = q->now_ms + SEAT_WAKE_MS;
@@ -245,25 +256,4 @@ bool seat_load(struct queue *q, unsigned target, struct slice field, struct slic
 		t->lines[i].freed = true;
 	}
 	return true;
-}
-
-static int by_arrival(const void *a, const void *b)
-{
-	const struct place *x = a, *y = b;
-
-	if (x->arrived_ms != y->arrived_ms)
-		return x->arrived_ms < y->arrived_ms ? -1 : 1;
-	return x->user < y->user ? -1 : x->user > y->user;
-}
-
-void seats_resolve(struct queue *q)
-{
-	for (unsigned t = 0; t < q->targets_n; t++) {
-		for (unsigned i = 0; i < q->targets[t]->lines_n; i++) {
-			struct line *l = &q->targets[t]->lines[i];
-
-			if (l->n)
-				qsort(l->places, l->n, sizeof(*l->places), by_arrival);
-		}
-	}
 }

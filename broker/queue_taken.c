@@ -53,6 +53,16 @@ bool taken_load(struct queue *q, unsigned target, struct slice field, struct sli
 	return true;
 }
 
+int64_t taken_at(const struct queue *q, const struct ref *r, const char *item)
+{
+	const struct rare *x = rare_get(q, r);
+	cJSON *items = x && x->taken ? json_parse(slice_of(x->taken), NULL) : NULL;
+	int64_t at_ms = json_int(json_object(items, item), "at", 0);
+
+	cJSON_Delete(items);
+	return at_ms;
+}
+
 void takens_done(struct queue *q)
 {
 	for (uint32_t i = 0; i < q->rares.used; i++)

@@ -397,6 +397,7 @@ static void find_group(const struct target *t, const char *remote, struct target
 	op = target_plan_add(ret, TARGET_STEP, "group_find");
 	op->what = mem_dup(remote);
 	op->go_on = true;
+	op->again_ms = GROUP_AGAIN_MS;
 }
 
 static void change_member(const struct target *t, const struct target_want *want,
@@ -410,6 +411,7 @@ static void change_member(const struct target *t, const struct target_want *want
 	op = target_plan_add(ret, TARGET_STEP, add ? "member_add" : "member_remove");
 	op->what = mem_dup(remote);
 	op->go_on = true;
+	op->again_ms = GROUP_AGAIN_MS;
 	if (!add && want->licence->phase == LICENCE_TAKE)
 		op->permit = "licence_revoke";
 	op->remember = licence_note_given(NULL, item.p, add);
@@ -464,10 +466,6 @@ void graph_plan_groups(const struct target *t, const struct target_want *want,
 			ret->remember = licence_note_given(ret->remember, item, false);
 		else
 			change_member(t, want, remote, false, ret);
-	}
-	for (const struct target_op *op = ret->first; op; op = op->next) {
-		if (strcmp(op->name, "group_find") == 0)
-			ret->look_again_unix_ms = want->now_unix_ms + GROUP_AGAIN_MS;
 	}
 }
 

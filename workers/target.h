@@ -59,6 +59,7 @@ struct target_op {
 	char *what;  /* tells two of one permit or STEP apart (a sku); NULL: "" */
 	bool intent; /* `remember` is NOTEd before the request, because it cannot be re-derived */
 	bool serial; /* the service bears it for one user at a time, all workers together: needs WIRE_SERIAL too */
+	int64_t again_ms; /* go_on: once refused, look again after so long; 0: no need */
 	bool go_on; /* a refusal of this one (PARK, REJECT) does not stop the others: it is told when they are done */
 	cJSON *set;   /* path → value, not null (paths as in the mapping) */
 	cJSON *clear; /* path → null. The core takes it away when a mass clearing has no permit */

@@ -218,7 +218,10 @@ static void op_stale(struct task *t, const struct exchange_outcome *o)
 static void op_refused(struct task *t, const struct exchange_outcome *o)
 {
 	char *what = t->plan.first->what;
+	int64_t again = t->now_unix_ms + t->plan.first->again_ms;
 
+	if (t->plan.first->again_ms && (!t->look_again_unix_ms || again < t->look_again_unix_ms))
+		t->look_again_unix_ms = again;
 	task_fail_later(t, o);
 	t->plan.first->what = NULL;
 	op_pop(t);

@@ -87,6 +87,7 @@ class Tenants:
             self.d.add_group("staff", members)
             self.d.add_group("exempt", [READER])
             self.d.add_group("club", [READER])
+            self.d.add_group("odd", [READER])
             for sim in self.sims.values():
                 stack.enter_context(sim)
                 sim.seed(skus=[{"skuId": E3, "skuPartNumber": "SPE_E3", "seats": 100, "servicePlans": PLANS},
@@ -103,7 +104,7 @@ class Tenants:
         return self.stack.__exit__(*what)
 
     def source(self):
-        groups = [{"name": n, "dn": self.d.group_dn(n)} for n in ("staff", "exempt", "club")]
+        groups = [{"name": n, "dn": self.d.group_dn(n)} for n in ("staff", "exempt", "club", "odd")]
         routes = [{"target": name, "base": self.d.people_base} for name in self.targets]
         return self.d.source(attributes=[*expected.attributes("openldap"), "manager", "roomNumber"], routes=routes, groups=groups)
 
