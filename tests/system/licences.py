@@ -69,11 +69,13 @@ def clock(day):
 class Tenants:
     """targets: name -> more of its section, over what all have in common."""
 
-    def __init__(self, folder, targets, users=60, group=range(60), crash=False, **common):
+    def __init__(self, folder, targets, users=60, group=range(60), program=Pipeline, ahead=True, **common):
+        """program: Pipeline or Programs. ahead: the clock can be moved."""
         self.folder, self.day = pathlib.Path(folder), 0
         self.d = TimedSlapd(self.folder / "slapd", users=users)
         self.sims = {name: GraphSim(self.folder / name) for name in targets}
         self.targets, self.common, self.group = targets, common, group
+        self.program, self.ahead = program, ahead
         self.stack = contextlib.ExitStack()
         self.pipeline = None
 
@@ -93,9 +95,10 @@ class Tenants:
                 sim.seed(skus=[{"skuId": E3, "skuPartNumber": "SPE_E3", "seats": 100, "servicePlans": PLANS},
                                {"skuId": F1, "skuPartNumber": "SPE_F1", "seats": 100, "servicePlans": PLANS},
                                {"skuId": SEATS, "skuPartNumber": "ENTERPRISEPREMIUM", "seats": 0}])
-            self.pipeline = Pipeline(self.folder / "dirpipe", {"corp": self.source()},
-                                     {name: self.section(name) for name in self.targets},
-                                     broker={"lease": "2s", "grace": "300ms", "verify_after": "1s"}, env=clock(0))
+            self.pipeline = self.program(self.folder / "dirpipe", {"corp": self.source()},
+                                         {name: self.section(name) for name in self.targets},
+                                         broker={"lease": "1s", "grace": "200ms", "verify_after": "1s"},
+                                         build=os.environ.get("DIRPIPE_HOOKS_BUILD"), env=clock(0) if self.ahead else {})
             stack.enter_context(self.pipeline)
             self.stack = stack.pop_all()
         return self
