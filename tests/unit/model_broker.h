@@ -130,6 +130,45 @@ static inline bool model_permit(const struct queue_task_head *head, const char *
 	return found;
 }
 
+/* Who waits for a seat, as the store has it: the one who came first and is not kept back. -1: nobody; USERS: two came at once. */
+static inline int model_front(const struct mirror *m, unsigned t)
+{
+	int64_t first = INT64_MAX;
+	int front = -1;
+
+	for (int i = 0; i < ROWS; i++) {
+		const char *field = m->guard[t][i].field;
+		struct id id;
+		int64_t at;
+
+		if (strncmp(field, "seat:", 5) != 0 || id_parse(slice_of(field + 5), &id) < 0 ||
+		    m->cells[n_of(&id)][t].row.state == QUEUE_RETRY)
+			continue;
+		at = strtoll(m->guard[t][i].text, NULL, 10);
+		if (at == first)
+			front = USERS;
+		else if (at < first)
+			front = (int)n_of(&id);
+		if (at < first)
+			first = at;
+	}
+	return front;
+}
+
+/* Only the front of the line may ask for a seat; everybody else is told. */
+static inline void model_line(const struct model *m, const struct queue_task_head *head, unsigned t)
+{
+	int front = model_front(&m->store, t), user = (int)n_of(&head->id);
+	struct wire_list list = head->permits;
+	struct wire_op op;
+	bool told = false;
+
+	while (wire_next_op(&list, &op))
+		told |= slice_is(op.op, "no_seat") && slice_is(op.what, "E3");
+	CHECK(front == USERS || told == (front >= 0 && front != user),
+	      "the line for a seat is not kept", (unsigned)user, t);
+}
+
 /* The parts of a task are as the store has them when the page is written. */
 static inline void model_task(struct model *m, const struct queue_effect *f, const struct sheet *s)
 {
@@ -148,6 +187,8 @@ static inline void model_task(struct model *m, const struct queue_effect *f, con
 	CHECK(head->version == m->store.users[u].version, "a task of another version", u, t);
 	CHECK(head->gone == m->store.users[u].gone, "a task that does not say gone", u, t);
 	bool row = s->rows[u][t].version == head->version;
+
+	model_line(m, head, t);
 
 	bool serial = model_permit(head, WIRE_SERIAL, false, &m->store.serial[u][t]);
 	bool permit = model_permit(head, "disable", row, &m->store.held[u][t]);

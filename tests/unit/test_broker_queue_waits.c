@@ -177,6 +177,194 @@ static void seats_are_asked_for_every_minute_and_when_one_is_given_back(void **s
 	assert_state(f, 1, QUEUE_FLIGHT);
 }
 
+static bool told(const struct fixture *f, unsigned user)
+{
+	struct wire_list list = task_of(f, user).permits;
+	struct wire_op op;
+
+	while (wire_next_op(&list, &op)) {
+		if (slice_is(op.op, "no_seat") && slice_is(op.what, "E3"))
+			return true;
+	}
+	return false;
+}
+
+static void seats_are_given_in_the_order_of_arrival(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+	struct queue_lease l = fly(f, 3, 1);
+
+	assert_false(told(f, 3));
+	park(f, l, "seat:E3");
+	live(f, 5);
+	l = fly(f, 1, 1); /* the line is known: whoever comes is told, and asks for nothing */
+	assert_true(told(f, 1));
+	park(f, l, "seat:E3");
+	live(f, 5000);
+	l = fly(f, 1, 2); /* a newer version keeps its place */
+	assert_true(told(f, 1));
+	park(f, l, "seat:E3");
+	done_with(f, fly(f, 2, 1), "R2", "licence_revoke");
+	assert_state(f, 3, QUEUE_FLIGHT);
+	assert_state(f, 1, QUEUE_PARKED);
+	assert_false(told(f, 3));
+	done_with(f, task_of(f, 3).lease, "R3", "licence_assign");
+	assert_non_null(effect(f, QUEUE_DEL_GUARD));
+	assert_state(f, 1, QUEUE_FLIGHT); /* there may be more */
+	assert_false(told(f, 1));
+	park(f, task_of(f, 1).lease, "seat:E3");
+	live(f, 59000);
+	assert_state(f, 1, QUEUE_PARKED);
+	live(f, 2000);
+	assert_state(f, 1, QUEUE_FLIGHT);
+}
+
+static void a_front_that_is_kept_back_blocks_nobody(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+	struct queue_lease l;
+
+	park(f, fly(f, 1, 1), "seat:E3");
+	live(f, 5);
+	park(f, fly(f, 2, 1), "seat:E3");
+	verdict(f, fly(f, 1, 2), VERDICT_RETRY);
+	assert_state(f, 1, QUEUE_RETRY);
+	l = fly(f, 2, 2);
+	assert_false(told(f, 2));
+	park(f, l, "name:x"); /* waits for a seat no more */
+	l = fly(f, 3, 1);
+	assert_false(told(f, 3));
+}
+
+static void who_lost_his_licence_first_comes_first(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+	struct wire_result r;
+
+	live(f, 5000);
+	r = result_of(fly(f, 1, 1), VERDICT_DONE);
+	r.taken = SLICE("{\"E3\":{\"at\":1000,\"reasons\":[\"disabled\"]}}");
+	result(f, r);
+	assert_non_null(effect(f, QUEUE_PUT_GUARD));
+	park(f, fly(f, 2, 1), "seat:E3");
+	live(f, 5);
+	r = result_of(fly(f, 1, 2), VERDICT_PARKED);
+	r.waits = SLICE("seat:E3");
+	r.taken = SLICE("{\"E3\":{\"at\":1000,\"reasons\":[\"disabled\"]}}");
+	result(f, r);
+	fly(f, 2, 2);
+	assert_true(told(f, 2));
+}
+
+static void the_line_is_there_after_a_load(void **state)
+{
+	struct fixture *f = *state;
+	struct queue_entry_row entry = {.state = QUEUE_PARKED, .in = true, .touched = true};
+
+	queue_free(f->q);
+	f->q = engine(f);
+	queue_load_conf(f->q, f->t, &f->target.config);
+	for (unsigned n = 1; n <= 2; n++) {
+		CLEANUP(buf_cleanup) struct buf field = {0}, text = {0};
+		struct queue_user_row user = {.id = user_id(n),
+					      .source = SLICE("corp"),
+					      .version = 1,
+					      .fingerprint = fp_n(1)};
+		char id[ID_TEXT];
+
+		id_format(&user.id, id);
+		buf_addf(&field, "seat:%s", id);
+		buf_addf(&text, "%u E3", 20 - n); /* the second came first */
+		queue_load_user(f->q, &user);
+		queue_load_entry(f->q, &user.id, f->t, &entry, (struct slice){0});
+		queue_load_stuck(f->q, f->t, &user.id, SLICE("{\"waits\":\"seat:E3\"}"));
+		queue_load_guard(f->q, false, f->t, buf_slice(&field), buf_slice(&text));
+	}
+	begin(f);
+	queue_loaded(f->q, &f->page, false, false, 0);
+	end(f);
+	hello(f);
+	catch_up(f);
+	ready(f);
+	live(f, 5000);
+	assert_state(f, 2, QUEUE_FLIGHT);
+	assert_state(f, 1, QUEUE_PARKED);
+}
+
+static void a_persons_word_to_give_back_holds_until_it_is_done(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+	struct id id = user_id(1);
+	struct wire_result r = result_of(fly(f, 1, 1), VERDICT_DONE);
+	struct wire_list list;
+	struct wire_op op;
+
+	r.taken = SLICE("{\"E3\":{\"at\":1}}");
+	result(f, r);
+	begin(f);
+	assert_int_equal(queue_reinstate(f->q, &f->page, f->t, &id), 0);
+	assert_int_equal(queue_reinstate(f->q, &f->page, f->t, &id), 0);
+	end(f);
+	list = task_of(f, 1).permits;
+	assert_int_equal(list.count, 1);
+	assert_true(wire_next_op(&list, &op) && slice_is(op.op, "licence_reinstate"));
+	verdict(f, task_of(f, 1).lease, VERDICT_RETRY);
+	fly_again(f, 1, 2000);
+	assert_int_equal(task_of(f, 1).permits.count, 1);
+	verdict(f, task_of(f, 1).lease, VERDICT_DONE);
+	assert_non_null(effect(f, QUEUE_DEL_HELD));
+	begin(f);
+	assert_int_equal(queue_reinstate(f->q, &f->page, f->t, &id), -ENOENT);
+	end(f);
+}
+
+/* So many people who are to lose a licence each, and the last of them two. */
+static void want_licences(struct fixture *f, unsigned people)
+{
+	for (unsigned n = 1; n <= people; n++) {
+		CLEANUP(buf_cleanup) struct buf wants = {0};
+		struct wire_result r = result_of(fly(f, n, 1), VERDICT_DONE);
+
+		wire_add_op(&wants, &(struct wire_op){SLICE("licence_revoke"), SLICE("E3")});
+		if (n == people)
+			wire_add_op(&wants,
+				    &(struct wire_op){SLICE("licence_revoke"), SLICE("F1")});
+		r.wants = wire_list_of(&wants, n == people ? 2 : 1);
+		result(f, r);
+	}
+}
+
+static void licences_have_a_cap_of_their_own(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+
+	f->target.guard_percent = 0; /* of other operations nothing is permitted */
+	f->target.licence_percent = 50;
+	queue_target_add(f->q, &f->target);
+	for (unsigned n = 11; n <= 16; n++)
+		done_with(f, fly(f, n, 1), "", "");
+	want_licences(f, 5);
+	live(f, 20000);
+	assert_int_equal(counts(f).held, 0); /* five people of eleven, six licences */
+	for (unsigned n = 1; n <= 5; n++)
+		assert_state(f, n, QUEUE_FLIGHT);
+}
+
+static void too_many_licences_are_held(void **state)
+{
+	struct fixture *f = caught_up_with_worker(state);
+
+	f->target.guard_percent = 100;
+	f->target.licence_percent = 50;
+	queue_target_add(f->q, &f->target);
+	for (unsigned n = 11; n <= 14; n++)
+		done_with(f, fly(f, n, 1), "", "");
+	want_licences(f, 5);
+	live(f, 20000);
+	assert_int_equal(counts(f).held, 6); /* five of nine */
+	assert_state(f, 1, QUEUE_CLEAN);
+}
+
 static void owe(struct fixture *f, struct queue_lease l, unsigned of)
 {
 	CLEANUP(buf_cleanup) struct buf owed = {0};
@@ -343,6 +531,13 @@ int main(void)
 		T(a_reference_is_waited_for_until_it_has_a_rid),
 		T(a_reference_that_came_during_the_task_is_tried_at_once),
 		T(seats_are_asked_for_every_minute_and_when_one_is_given_back),
+		T(seats_are_given_in_the_order_of_arrival),
+		T(a_front_that_is_kept_back_blocks_nobody),
+		T(who_lost_his_licence_first_comes_first),
+		T(the_line_is_there_after_a_load),
+		T(licences_have_a_cap_of_their_own),
+		T(too_many_licences_are_held),
+		T(a_persons_word_to_give_back_holds_until_it_is_done),
 		T(a_reference_owed_makes_due_again_when_it_comes),
 		T(a_reference_owed_that_came_during_the_task_is_not_forgotten),
 		T(a_few_are_permitted_once_settled),
