@@ -53,6 +53,22 @@ if (out.create.value) {
     ]);
     const responses = new BatchResponseContent(await client.api("/$batch").post(await content.getContent()));
     out.batch = Object.fromEntries([...responses.getResponses()].map(([number, response]) => [number, response.status]));
+    const group = `/groups/${given.group}/members`;
+    const licence = { addLicenses: [{ skuId: given.sku, disabledPlans: [given.plan] }], removeLicenses: [] };
+    out.skus = await attempt(client.api("/subscribedSkus").get());
+    out.nowhere = await attempt(client.api(`/users/${id}/assignLicense`).post(licence));
+    await attempt(client.api(`/users/${id}`).patch({ usageLocation: "DE" }));
+    out.licence = await attempt(client.api(`/users/${id}/assignLicense`).post(licence));
+    out.licensed = await attempt(client.api(`/users/${id}`).select("assignedLicenses,licenseAssignmentStates").get());
+    out.seatless = await attempt(client.api(`/users/${given.other}/assignLicense`).post(licence));
+    out.unlicence = await attempt(client.api(`/users/${id}/assignLicense`).post({ addLicenses: [], removeLicenses: [given.sku] }));
+    const reference = { "@odata.id": `https://graph.microsoft.com/v1.0/directoryObjects/${id}` };
+    out.member = await attempt(client.api(`${group}/$ref`).post(reference));
+    out.again = await attempt(client.api(`${group}/$ref`).post(reference));
+    out.members = await attempt(client.api(group).select("id").get());
+    out.memberOf = await attempt(client.api(`/users/${id}/memberOf`).select("id").get());
+    out.unmember = await attempt(client.api(`${group}/${id}/$ref`).delete());
+    out.sessions = await attempt(client.api(`/users/${id}/revokeSignInSessions`).post({}));
     out.delete = await attempt(client.api(`/users/${id}`).delete());
     out.restore = await attempt(client.api(`/directory/deletedItems/${id}/restore`).post({}));
 }
