@@ -344,7 +344,9 @@ static void licences_have_a_cap_of_their_own(void **state)
 	for (unsigned n = 11; n <= 16; n++)
 		done_with(f, fly(f, n, 1), "", "");
 	want_licences(f, 5);
+	want_disable(f, fly(f, 11, 2)); /* one of another kind is not many */
 	live(f, 20000);
+	assert_state(f, 11, QUEUE_FLIGHT);
 	assert_int_equal(counts(f).held, 0); /* five people of eleven, six licences */
 	for (unsigned n = 1; n <= 5; n++)
 		assert_state(f, n, QUEUE_FLIGHT);
