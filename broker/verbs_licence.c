@@ -81,11 +81,11 @@ static int by_since(const void *x, const void *y)
 static void sort_list(cJSON *list)
 {
 	size_t n = (size_t)cJSON_GetArraySize(list), k = 0;
-	cJSON **rows = mem_array(n + 1, sizeof(*rows));
+	cJSON **rows = mem_array(n + 1, sizeof(cJSON *));
 
 	while (list->child)
 		rows[k++] = cJSON_DetachItemViaPointer(list, list->child);
-	qsort((void *)rows, n, sizeof(*rows), by_since);
+	qsort((void *)rows, n, sizeof(cJSON *), by_since);
 	for (k = 0; k < n; k++)
 		cJSON_AddItemToArray(list, rows[k]);
 	free((void *)rows);

@@ -148,7 +148,7 @@ static bool take_fields(struct schedule *s, const char *text, struct buf *why)
 
 static int64_t number(const unsigned char *p, size_t n)
 {
-	int64_t value = (signed char)p[0];
+	int64_t value = p[0] < 0x80 ? p[0] : p[0] - 256;
 
 	for (size_t i = 1; i < n; i++)
 		value = value * 256 + p[i];
@@ -301,7 +301,7 @@ int64_t schedule_next(const struct schedule *s, int64_t after_unix_ms)
 		gmtime_r(&local, &tm);
 		/* an hour at a time: days have 23 and 25 of them */
 		if (!day_fits(s, &tm) || !has(s, HOUR, tm.tm_hour))
-			seconds += (60 - tm.tm_min) * 60;
+			seconds += (60LL - tm.tm_min) * 60;
 		else if (!has(s, MINUTE, tm.tm_min))
 			seconds += 60;
 		else
