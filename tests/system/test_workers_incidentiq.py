@@ -8,13 +8,14 @@ import sims
 import workerbroker
 from pipeline import Secret
 from test_workers import (  # noqa: F401 (the tests that hold for every driver, run for this one)
-    Scim, bench_of, made, test_check_and_list, test_create_update_disable_enable, test_forbidden_and_broken_are_told_apart,
+    Scim, bench_of, made, test_a_name_is_given_up_where_the_broker_asks_for_it, test_check_and_list, test_create_update_disable_enable, test_forbidden_and_broken_are_told_apart,
     test_found_account_is_claimed, test_leaver_is_disabled_then_deleted, test_name_taken_is_parked, test_throttled,
     test_verify_mends_what_somebody_changed, test_verify_of_an_equal_account_writes_nothing)
 
 
 class IncidentIq(Scim):
     kind = "incidentiq"
+    name_field = "Email"
     creates = {"method": "POST", "path_prefix": "/api/v1.0/users/local/new"}
     updates = {"method": "POST", "path_prefix": "/api/v1.0/users/"}
 
@@ -37,7 +38,7 @@ class IncidentIq(Scim):
         assert len(found) <= 1, found
         return found[0] if found else None
 
-    def rid(self, account):
+    def remote_id(self, account):
         return account["UserId"]
 
     def shown(self, account):
@@ -173,11 +174,11 @@ def test_a_person_may_take_an_account_out_of_our_hands(tmp_path):
 
 def test_a_refusal_that_comes_as_200_is_a_refusal(tmp_path):
     with bench_of(IncidentIq, tmp_path, knobs={"lying_status": True}) as bench:
-        made(bench, uid="same")
+        holder = made(bench, uid="same")
         user = bench.user(uid="same")
         result = bench.broker.do(user)
         assert (result.verdict, result.reason, result.status) == ("parked", "name_taken", 400), result
-        assert result.waits == "name:same@contoso.com"
+        assert result.waits == f"holder:Email={holder.rid}"
         bench.sim.faults([{"match": bench.service.creates, "do": {"status": 200, "body": {"StatusCode": 500, "Message": "oops"}}, "times": 1}])
         result = bench.broker.do(bench.user())
         assert (result.verdict, result.status) == ("retry", 500) and result.unknown, result
