@@ -28,7 +28,8 @@ KINDS = {
     },
     "incidentiq": {
         "target": "desk", "services": {}, "sections": {},
-        "without": {"worker.noted_partial"},  # no account is made in several steps
+        # no account is made in several steps; the broker has noted a creation with the dispatch
+        "without": {"worker.noted_partial", "worker.noted_creating"},
         "writes": [("POST", "/api/v1.0/users/local/new", None), ("POST", "/api/v1.0/users/", "InternalComments"),
                    ("POST", "/api/v1.0/users/", '"IsActive":false')],
     },

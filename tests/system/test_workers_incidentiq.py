@@ -8,9 +8,9 @@ import sims
 import workerbroker
 from pipeline import Secret
 from test_workers import (  # noqa: F401 (the tests that hold for every driver, run for this one)
-    Scim, bench_of, made, test_a_name_is_given_up_where_the_broker_asks_for_it, test_check_and_list, test_create_update_disable_enable, test_forbidden_and_broken_are_told_apart,
-    test_found_account_is_claimed, test_leaver_is_disabled_then_deleted, test_name_taken_is_parked, test_throttled,
-    test_verify_mends_what_somebody_changed, test_verify_of_an_equal_account_writes_nothing)
+    Scim, bench_of, made, test_a_name_is_given_up_where_the_broker_asks_for_it, test_check_and_list, test_create_update_disable_enable,
+    test_forbidden_and_broken_are_told_apart, test_found_account_is_claimed, test_leaver_is_disabled_then_deleted,
+    test_name_taken_is_parked, test_throttled, test_verify_mends_what_somebody_changed, test_verify_of_an_equal_account_writes_nothing)
 
 
 class IncidentIq(Scim):
