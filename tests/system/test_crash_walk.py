@@ -32,6 +32,7 @@ SEEDS = {
     "scim": lambda key, uid: {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "externalId": key, "active": True, "userName": uid},
     "incidentiq": lambda key, uid: {"SchoolIdNumber": key, "Username": uid, "FirstName": "x", "LastName": "x", "RoleId":
                                     IncidentIqSim.roles["Staff"], "LocationId": IncidentIqSim.location},
+    "rescue": lambda key, uid: {"name": "By Hand", "email": f"{uid}@example.com", "group": "Support", "password": "By-hand.1"},
 }
 
 

@@ -7,7 +7,7 @@ but the directory and the services: what the tests of kills and faults share.
         w.program.kill("broker"); ...
         w.settle()                   # equal again, nothing twice, nothing backwards, nothing destroyed that nobody asked for
 
-`app` (SCIM) takes everybody, `m365` (Graph) who is in the watched group `staff`, also by way of `inner`.
+`app` (SCIM) takes everybody, `m365` (Graph) and `helpdesk` (Rescue) who is in the watched group `staff`, also by way of `inner`.
 """
 
 import collections
@@ -26,13 +26,15 @@ from pipeline import Pipeline, merge, target_section
 from programs import Programs, control
 from proxy import Proxy
 from servers import Slapd
-from sims import GraphSim, IncidentIqSim, SalesforceSim, ScimSim, build_dir
+from sims import GraphSim, IncidentIqSim, RescueSim, SalesforceSim, ScimSim, build_dir
 
 KIND = "openldap"
 VERSION = re.compile(r'"v(\d+)"')
-SERVICES = {"app": ScimSim, "m365": GraphSim, "crm": SalesforceSim, "desk": IncidentIqSim}
+SERVICES = {"app": ScimSim, "m365": GraphSim, "crm": SalesforceSim, "desk": IncidentIqSim, "helpdesk": RescueSim}
+GROUPED = ("m365", "helpdesk")  # their scope is the watched group
 WIDE = {"guard": {"count": 1000000, "most": 1000000, "settle": "200ms"}}  # whoever leaves here leaves on purpose
 QUICK = {"settle": "1s", "retry": {"first": "50ms", "cap": "500ms"}, "http": {"connect_timeout": "2s"}}
+RESCUE = {"groups": [{"group": "staff", "remote": "Support"}]}
 KINDS = ["update"] * 6 + ["create", "rename", "move", "group", "group", "disable", "enable", "delete"]
 
 
@@ -50,7 +52,7 @@ def key_of(target, entry):
 
 def disables(write):
     body = json.dumps(write.get("body") or {}).lower()
-    return '"accountenabled": false' in body or '"isactive": false' in body or '"isfrozen": true' in body or '"active": false' in body or \
+    return '"status": "disabled"' in body or '"accountenabled": false' in body or '"isactive": false' in body or '"isfrozen": true' in body or '"active": false' in body or \
         ('"path": "active"' in body and re.search(r'"value": "?false', body) is not None)
 
 
@@ -80,6 +82,8 @@ class World:
         self.seq = {name: 0 for name in targets}  # how far each ledger was judged
         self.newest = {name: {} for name in targets}  # key -> newest version that the ledger shows
         self.creates = {name: collections.Counter() for name in targets}
+        self.nodes = {name: 0 for name in targets}  # those that were made without a name
+        self.off = {name: {} for name in targets}
         self.backwards, self.unasked = [], []
         self.late = 0
 
@@ -96,13 +100,17 @@ class World:
                 self._make_groups()
             for person in self.directory.people():
                 self._take(person)
-            routes = [{"target": name, "groups": ["staff"]} if name == "m365" and self.has_groups else {"target": name}
+            routes = [{"target": name, "groups": ["staff"]} if name in GROUPED and self.has_groups else {"target": name}
                       for name in self.services]
             source = self.directory.source(
                 attributes=[*expected.attributes(KIND), "manager"], routes=routes,
                 uri=f"ldap://127.0.0.1:{self.proxy.port}" if self.proxy else None,
                 **({"groups": [{"name": "staff", "dn": self.directory.group_dn("staff")}]} if self.has_groups else {}))
-            sections = {name: target_section(service, KIND, **merge(merge(merge(WIDE, QUICK), self.target_more), self.section_more.get(name, {})))
+            for service in self.services.values():
+                if driver_of(service) == "rescue":
+                    service.seed(groups=[{"name": "Support"}])
+            sections = {name: target_section(service, KIND, **merge(merge(merge(merge(WIDE, QUICK), RESCUE if driver_of(service) == "rescue" else {}), self.target_more),
+                                                                    self.section_more.get(name, {})))
                         for name, service in self.services.items()}
             broker = merge({"lease": "2s", "grace": "300ms", "takeover": "1s", "verify_after": "2s"}, self.more.pop("broker", {}))
             self.program = self.program_class(self.folder / "dirpipe", {"corp": merge(source, self.source_more)}, sections, broker=broker,
@@ -178,7 +186,8 @@ class World:
         try:
             self.directory.add_value(group, "member", dn)
         except ldap.TYPE_OR_VALUE_EXISTS:
-            self.may_go["m365"].add(the_id)
+            for name in GROUPED:
+                self.may_go[name].add(the_id)
             with contextlib.suppress(ldap.OBJECT_CLASS_VIOLATION):  # the last member stays
                 self.directory.remove_value(group, "member", dn)
 
@@ -212,9 +221,10 @@ class World:
         """target -> entries that the directory wants there."""
         people = self.directory.people()
         result = {name: people for name in self.services}
-        if "m365" in self.services and self.has_groups:
-            members = self._members("staff", set())
-            result["m365"] = [p for p in people if p["dn"].lower() in members]
+        for name in GROUPED if self.has_groups else ():
+            if name in self.services:
+                members = self._members("staff", set())
+                result[name] = [p for p in people if p["dn"].lower() in members]
         return result
 
     def _members(self, group, seen):
@@ -240,7 +250,8 @@ class World:
                 key, body = write["key"], json.dumps(write.get("body"))
                 if write["kind"] == "create":
                     self.creates[name][key] += 1
-                if destructive(write) and owners.get(key) not in self.may_go[name]:
+                self.nodes[name] += write["kind"] == "create_node"
+                if destructive(write) and self._switches_off(name, write) and owners.get(key) not in self.may_go[name]:
                     self.unasked.append(f"{name}: {owners.get(key)} {write['time']} {write['method']} {write['path']} {body}")
                 version = VERSION.search(body)
                 if version and write.get("late"):
@@ -249,6 +260,14 @@ class World:
                     if int(version[1]) < self.newest[name].get(key, 0):
                         self.backwards.append(f"{name}: {key} v{self.newest[name][key]} then v{version[1]} by {write['user_agent']}")
                     self.newest[name][key] = max(int(version[1]), self.newest[name].get(key, 0))
+
+    def _switches_off(self, name, write):
+        """A whole account that is written with its switch off, as Rescue's are, was on before."""
+        if driver_of(self.services[name]) != "rescue" or "status" not in write["body"]:
+            return True
+        was = self.off[name].get(write["key"], True)
+        self.off[name][write["key"]] = write["body"]["status"] == "Disabled"
+        return not was
 
     def differences(self):
         found = []
@@ -288,6 +307,10 @@ class World:
         for name, service in self.services.items():
             stats = service.stats()
             assert stats["duplicates"] == 0, name
+            if driver_of(service) == "rescue":
+                assert stats["nameless"] == 0, "nodes without a name"
+                assert self.nodes[name] == len(self.creates[name]), "nodes made for nobody"
+                assert stats["calls"]["deleteNode"] == stats["calls"]["moveNode"] == 0
             twice = [k for k, n in self.creates[name].items() if n > 1]
             assert not twice, f"{name}: created twice: {twice[:5]}"
 

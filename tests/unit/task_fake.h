@@ -88,6 +88,8 @@ static inline int fake_request(struct target *t, struct target_op *const *ops, s
 			cJSON_AddStringToObject(item, "rid", ops[i]->rid);
 		if (ops[i]->key.value)
 			cJSON_AddStringToObject(item, "key", ops[i]->key.value);
+		if (ops[i]->unfinished)
+			cJSON_AddTrueToObject(item, "unfinished");
 		if (ops[i]->set)
 			cJSON_AddItemToObject(item, "set", cJSON_Duplicate(ops[i]->set, true));
 		if (ops[i]->clear)
@@ -112,6 +114,7 @@ static inline void fake_answer(const cJSON *item, struct target_answer *a)
 	a->status = (int)json_int(item, "status", 0);
 	if (json_text(item, "field"))
 		buf_adds(&a->field, json_text(item, "field"));
+	a->more = json_true(item, "more", false);
 	if (json_text(item, "detail"))
 		buf_adds(&a->detail, json_text(item, "detail"));
 	if (request_id)
@@ -122,6 +125,7 @@ static inline void fake_answer(const cJSON *item, struct target_answer *a)
 		to->rid = mem_dup(json_text(account, "rid"));
 		to->json = cJSON_Duplicate(account, true);
 		to->enabled = json_true(account, "enabled", false);
+		to->blank = json_true(account, "blank", false);
 	}
 }
 
@@ -177,6 +181,7 @@ static inline void happened(const char *expected)
 static struct {
 	cJSON *accounts; /* array of {rid, externalId, …, enabled} */
 	int made;
+	int more;			/* look-ups that need one more request */
 	int status;			/* answer of writes, 0: as it should be */
 	const char *status_for, *field; /* only for this kind */
 	int times;			/* so often; 0: always */
@@ -233,10 +238,21 @@ static inline int carry_out(const cJSON *op, const char *kind, cJSON *accounts)
 	cJSON *a = rid ? account_of(rid) : NULL, *item;
 
 	if (strcmp(kind, "FIND") == 0) {
+		cJSON *blanks = cJSON_CreateArray();
+
 		cJSON_ArrayForEach (item, service.accounts) {
 			if (strcmp(json_text(item, "externalId"), json_text(op, "key")) == 0)
 				cJSON_AddItemToArray(accounts, cJSON_Duplicate(item, true));
 		}
+		cJSON_ArrayForEach (item, service.accounts) {
+			if (!accounts->child && json_true(op, "unfinished", false) &&
+			    json_true(item, "blank", false))
+				cJSON_AddItemToArray(blanks, cJSON_Duplicate(item, true));
+		}
+		while (blanks->child)
+			cJSON_AddItemToArray(accounts,
+					     cJSON_DetachItemViaPointer(blanks, blanks->child));
+		cJSON_Delete(blanks);
 		return 200;
 	}
 	if (strcmp(kind, "CREATE") == 0) {
@@ -278,6 +294,10 @@ static inline cJSON *answer_one(const cJSON *op)
 		cJSON_AddStringToObject(answer, "detail", "Name Berg is taken");
 	} else {
 		status = carry_out(op, kind, accounts);
+	}
+	if (service.more > 0 && strcmp(kind, "FIND") == 0) {
+		service.more--;
+		cJSON_AddTrueToObject(answer, "more");
 	}
 	cJSON_AddNumberToObject(answer, "status", status);
 	cJSON_AddItemToObject(answer, "accounts", accounts);

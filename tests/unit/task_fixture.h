@@ -37,7 +37,8 @@ static struct {
 	struct wire_epoch epoch;
 	uint64_t nonce;
 	uint32_t credits, readies;
-	bool deaf_to_results, deaf_to_notes, refuse_claims;
+	bool deaf_to_results, deaf_to_notes, refuse_claims, refuse_partials;
+	const char *refused; /* the claim of this account */
 	int results;
 	struct wire_result last; /* of `frame` */
 	struct buf frame;
@@ -76,7 +77,9 @@ static inline void take_note(struct slice in)
 	add_trace(word);
 	if (broker.deaf_to_notes)
 		return;
-	if (n.kind == 1 && broker.refuse_claims) {
+	if ((n.kind == 1 &&
+	     (broker.refuse_claims || (broker.refused && slice_is(n.rid, broker.refused)))) ||
+	    (n.kind == 2 && broker.refuse_partials)) {
 		wire_put_refused(&body,
 				 &(struct wire_refused){n.lease_epoch, n.lease_page, n.lease_index,
 							n.kind, SLICE("another user's")});

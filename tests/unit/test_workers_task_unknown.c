@@ -27,6 +27,98 @@ static void an_unknown_creation_is_looked_up_before_a_second(void **state)
 	happened("FIND NOTE0 CREATE done");
 }
 
+static cJSON *add_blank(void)
+{
+	cJSON *a = add_account("", false);
+
+	cJSON_AddTrueToObject(a, "blank");
+	return a;
+}
+
+static struct wire_task after_an_unknown_creation(void)
+{
+	struct wire_task t;
+
+	service.silent = true;
+	refuses = true;
+	run(task_for(1, snapshot(1, "\"Berg\"", true, FULL)));
+	happened("NOTE0 CREATE retry");
+	service.silent = false;
+	t = task_for(1, snapshot(1, "\"Berg\"", true, FULL));
+	link_on(&t);
+	return t;
+}
+
+/* A creation in steps left an account without a name; another task has claimed the first of them meanwhile. */
+static void a_nameless_account_goes_to_whom_the_broker_gives_it(void **state)
+{
+	struct wire_task t;
+
+	(void)state;
+	t = after_an_unknown_creation();
+	add_blank();
+	add_blank();
+	broker.refused = "r1";
+	run_at(t, NOW + 60000);
+	happened("FIND NOTE1 NOTE1 UPDATE done");
+	assert_true(slice_is(broker.last.rid, "r2"));
+	assert_int_equal(broker.last.link_state, LINK_ACTIVE);
+}
+
+static void where_every_nameless_one_is_taken_a_new_one_is_made(void **state)
+{
+	struct wire_task t;
+
+	(void)state;
+	t = after_an_unknown_creation();
+	add_blank();
+	broker.refused = "r1";
+	run_at(t, NOW + 60000);
+	happened("FIND NOTE1 NOTE0 CREATE done");
+	assert_true(slice_is(broker.last.rid, "r2"));
+}
+
+static void nobody_takes_a_nameless_account_without_a_creation(void **state)
+{
+	(void)state;
+	add_blank();
+	run(task_for(1, snapshot(1, "\"Berg\"", true, FULL)));
+	happened("NOTE0 FIND CREATE done");
+	assert_true(slice_is(broker.last.rid, "r2"));
+}
+
+/* What was made is in other hands before it could be NOTEd: the creation begins anew with a look. */
+static void a_made_account_that_another_claimed_is_let_go(void **state)
+{
+	struct wire_task t = task_for(1, snapshot(1, "\"Berg\"", true, FULL));
+	struct buf rids = {0};
+
+	(void)state;
+	wire_add_rid(&rids, &(struct wire_rid){SLICE("manager"), {{9}}, SLICE("r9")});
+	t.rids = wire_list_of(&rids, 1);
+	broker.refuse_partials = true;
+	run(t);
+	happened("NOTE0 FIND CREATE NOTE2 retry");
+	reason_is("note_refused");
+	assert_int_equal(broker.last.rid.n, 0);
+	assert_int_equal(broker.last.link_state, LINK_CREATING);
+	assert_non_null(
+		memmem(broker.last.link_memory.p, broker.last.link_memory.n, "creating_key", 12));
+	buf_done(&rids);
+}
+
+static void a_look_up_may_take_several_requests(void **state)
+{
+	(void)state;
+	service.more = TARGET_PARTS - 1;
+	run(task_for(1, snapshot(1, "\"Berg\"", true, FULL)));
+	happened("NOTE0 FIND FIND FIND FIND CREATE done");
+	service.more = TARGET_PARTS;
+	run(task_for(2, snapshot(2, "\"Tal\"", true, FULL)));
+	happened("NOTE0 FIND FIND FIND FIND retry");
+	reason_is("too_many_parts");
+}
+
 static void the_configuration_may_say_how_long_not_found_is_doubted(void **state)
 {
 	struct wire_task t;
@@ -177,6 +269,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(an_unknown_creation_is_looked_up_before_a_second),
+		TEST(a_nameless_account_goes_to_whom_the_broker_gives_it),
+		TEST(where_every_nameless_one_is_taken_a_new_one_is_made),
+		TEST(nobody_takes_a_nameless_account_without_a_creation),
+		TEST(a_made_account_that_another_claimed_is_let_go),
+		TEST(a_look_up_may_take_several_requests),
 		TEST(the_configuration_may_say_how_long_not_found_is_doubted),
 		TEST(an_unknown_creation_that_happened_is_found),
 		TEST(an_unknown_creation_is_found_under_its_old_key),

@@ -51,13 +51,17 @@ void users_get(struct form *f)
 void users_create(struct form *f)
 {
 	struct rescue *s = f->s;
+	static const enum node_type types[] = {NODE_TECHNICIAN, NODE_ADMIN, NODE_MASTER};
 	int32_t parent = tree_node(s, form_get(f, "parent")), number;
+	size_t i = 0;
 
-	if (!tree_may_hold(s, parent, NODE_TECHNICIAN)) {
+	while (i < 3 && !tree_may_hold(s, parent, types[i])) /* the place says what it becomes */
+		i++;
+	if (i == 3) {
 		answer_word(f, "INVALIDPARAM_PARENT");
 		return;
 	}
-	number = tree_add(s, NODE_TECHNICIAN, parent);
+	number = tree_add(s, types[i], parent);
 	tree_switch(s, number, s->knobs.created_enabled, false);
 	rescue_commit(f, "create_node", number);
 	answer_word(f, "OK");
