@@ -122,7 +122,7 @@
  * user_find {"text","group"?:true} -> {"users":[{"user":USER,"dn":"…"}]}     at most 100000
  *   whom a text means, whatever its case: a DN, the value of any attribute; with group: who is in that watched group
  *
- * log {"most"?} -> {"lines":[{…}]}                      newest lines of the provisioning log, newest last */
+ * log {"most"?,"target"?} -> {"lines":[{…}]}                      newest lines of the provisioning log, newest last */
 #ifndef DIRPIPE_ADMIN_H
 #define DIRPIPE_ADMIN_H
 

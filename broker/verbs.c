@@ -195,16 +195,39 @@ static void user_show(struct request *r)
 		store_user_json(request_store(r), &id, user_read, r);
 }
 
+/* The newest `most` lines of one target. */
+static void lines_of(cJSON *lines, const char *target, size_t most)
+{
+	cJSON *line = lines->child;
+	size_t n = 0;
+
+	while (line) {
+		cJSON *next = line->next;
+		const char *of = json_text(line, "target");
+
+		if (of && strcmp(of, target) == 0)
+			n++;
+		else
+			cJSON_Delete(cJSON_DetachItemViaPointer(lines, line));
+		line = next;
+	}
+	for (; n > most; n--)
+		cJSON_Delete(cJSON_DetachItemViaPointer(lines, lines->child));
+}
+
 static void log_read(void *arg, bool ok, struct slice json)
 {
 	struct request *r = arg;
 	cJSON *lines = request_parsed(json), *result;
+	const char *target = json_text(r->json, "target");
 
 	if (!ok || !lines) {
 		cJSON_Delete(lines);
 		request_unavailable(r);
 		return;
 	}
+	if (target)
+		lines_of(lines, target, r->most);
 	result = cJSON_CreateObject();
 	cJSON_AddItemToObject(result, "lines", lines);
 	request_done(r, result);
@@ -212,8 +235,11 @@ static void log_read(void *arg, bool ok, struct slice json)
 
 static void show_log(struct request *r)
 {
-	if (request_most(r))
-		store_log_json(request_store(r), r->most, log_read, r);
+	bool one = cJSON_HasObjectItem(r->json, "target");
+
+	if (!request_most(r) || (one && (!request_ready(r) || !request_target(r, &r->target))))
+		return;
+	store_log_json(request_store(r), one ? ADMIN_MOST : r->most, log_read, r);
 }
 
 /* ---- lists: target by target ---- */

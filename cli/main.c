@@ -41,7 +41,7 @@ static const struct {
 	 "read accounts (--full: the directory) again and make them right", cli_sync},
 	{"pause", "TARGET [WHY]", "give nobody of this target to a worker", cli_pause},
 	{"resume", "TARGET", "end a pause, the target's own too", cli_resume},
-	{"log", "[LINES]", "the newest lines of the provisioning log", cli_log},
+	{"log", "[LINES] [--target TARGET]", "the newest lines of the provisioning log", cli_log},
 	{"config", "check | show | explain KEY", "the configuration, checked and explained",
 	 cli_config},
 };

@@ -69,12 +69,22 @@ static void show_log(const cJSON *result)
 int cli_log(const struct cli *cli, int argc, char **argv)
 {
 	cJSON *request = cJSON_CreateObject();
-	char *end = NULL;
-	long most = argc == 1 ? strtol(argv[0], &end, 10) : 100;
+	long most = 100;
+	bool good = true;
 
-	if (argc > 1 || (argc == 1 && (*end || most < 1))) {
+	for (int i = 0; i < argc && good; i++) {
+		char *end = NULL;
+
+		if (strcmp(argv[i], "--target") == 0 && i + 1 < argc) {
+			cJSON_AddStringToObject(request, "target", argv[++i]);
+			continue;
+		}
+		most = strtol(argv[i], &end, 10);
+		good = !*end && most >= 1;
+	}
+	if (!good) {
 		cJSON_Delete(request);
-		return cli_usage("log [LINES]");
+		return cli_usage("log [LINES] [--target TARGET]");
 	}
 	cJSON_AddNumberToObject(request, "most", (double)most);
 	return ask(cli, "log", request, show_log);

@@ -150,7 +150,7 @@ static void answer_user(struct target_op *op, const struct rescue_body *b, struc
 	} else if (op->kind == TARGET_FIND && !is_technician(user)) {
 		buf_clear(&a->code);
 		buf_adds(&a->code, "EMAIL_OF_ADMINISTRATOR");
-		buf_addf(&a->detail, "node %s is a %s", rescue_field(user, "node"),
+		buf_addf(&a->detail, "node %s, %s", rescue_field(user, "node"),
 			 rescue_field(user, "type"));
 		cJSON_Delete(user);
 	} else {

@@ -370,6 +370,12 @@ def test_SFR_R14_CAP_C16_errors_stand_in_a_log_that_outlives_restarts_and_succes
     line.until(line.idle, "the broker to be back", 40)
     assert errors_of(line, the_id)[-1] == row
 
+    strict, _ = line.person("third")
+    line.settled(strict, "strict")
+    lines = [json.loads(text) for text in line.program.cli("log", "500", "--target", "desk").stdout.splitlines()]
+    assert {entry["target"] for entry in lines} == {"desk"} and row in lines
+    assert len(line.program.cli("log", "--target", "strict", "1").stdout.splitlines()) == 1
+
     path = line.folder / "errors.csv"
     line.program.cli("errors", "ls", "--target", "desk", "--csv", path)
     with open(path, newline="") as file:
