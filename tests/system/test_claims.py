@@ -126,25 +126,25 @@ def test_CAP_C9_GOALS_F13_one_answer_in_a_hundred_is_a_refusal_at_most(tmp_path)
 
 
 def test_CAP_C9_a_storm_of_refusals_is_not_answered_with_one(tmp_path):
-    """Everything is refused for twelve seconds, with a Retry-After of one: what was under way is refused, and then one look a second."""
+    """Everything is refused for six seconds, with a Retry-After of one: what was under way is refused, and then one look a second."""
     with World(tmp_path, users=60, seed=75, targets=("app",), groups=False, workers={"app": 2}) as w:
         w.settle()
         app = w.services["app"]
         app.faults([{"match": {}, "do": {"status": 429, "headers": {"Retry-After": "1"}}}])
         began = time.monotonic()
-        while time.monotonic() - began < 12:
+        while time.monotonic() - began < 6:
             w.load(10, ["update"])
         refused = app.fault_counts()[0]["fired"]
         app.faults([])
         w.settle(60)
-        assert 5 <= refused <= target(w)["concurrency"] + 2 * 12 + 10, f"{refused} requests were refused"
+        assert 3 <= refused <= target(w)["concurrency"] + 2 * 6 + 10, f"{refused} requests were refused"
         assert target(w)["totals"]["dead_lettered"] == 0
 
 
 # ---- C11 ----
 
 
-@pytest.mark.parametrize("ops", [1500, pytest.param(1000000, marks=[pytest.mark.long, pytest.mark.timeout(7200)])])
+@pytest.mark.parametrize("ops", [800, pytest.param(1000000, marks=[pytest.mark.long, pytest.mark.timeout(7200)])])
 def test_CAP_C11_no_order_breaks_while_workers_and_brokers_are_killed(tmp_path, ops):
     """The checker (world.py) reads every version of every person from the ledger: none may go back."""
     with World(tmp_path, users=60, seed=76, targets=("app",), groups=False, workers={"app": 4}) as w:

@@ -138,14 +138,15 @@ class StallingDisk(Programs):
         return self.directory / "the-disk-stalls"
 
 
+@pytest.mark.parametrize("times", [1, pytest.param(5, marks=[pytest.mark.long, pytest.mark.timeout(1200)])])
 @pytest.mark.parametrize("fsync", ["always", "everysec"])
-def test_a_disk_that_stalls_and_a_kill_in_the_middle(tmp_path, fsync):
+def test_a_disk_that_stalls_and_a_kill_in_the_middle(tmp_path, fsync, times):
     """Each sync takes a second and a half longer. With everysec Redis answers before its file has it, and a kill loses what was confirmed:
     the directory is read again from the cursor that is left."""
     with World(tmp_path, users=60, seed=28, fsync=fsync, program=StallingDisk, broker={"lease": "10s"}) as w:
         w.settle()
         p = w.program
-        for _ in range(3):
+        for _ in range(times):
             p.stalls.touch()
             began = time.monotonic()
             w.load(60)

@@ -100,7 +100,7 @@ class WithoutRedis(Programs):
 
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(4, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
-@pytest.mark.parametrize("how", ["killed", "hanging"])
+@pytest.mark.parametrize("how", ["killed", pytest.param("hanging", marks=pytest.mark.long)])
 def test_GOALS_F3_failed_over_by_sentinel(tmp_path, how, rounds):
     """Each page is on the replica before anything leaves the broker (broker.redis.replicas: 1), so the new master has all that was confirmed;
     whatever it lacks is read again. The old one, when it comes back, is asked for nothing."""
