@@ -199,6 +199,13 @@ void page_restart(struct queue_page *page)
 	}
 }
 
+void queue_rest(struct queue *q)
+{
+	free(q->sorted);
+	q->sorted = NULL;
+	q->sorted_cap = 0;
+}
+
 void queue_page_done(struct queue_page *page)
 {
 	if (page->arena) {

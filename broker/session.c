@@ -403,6 +403,7 @@ static void every_second(void *arg)
 	}
 	gauges_sample(s);
 	check_clocks(s);
+	turn_rest(s->turn);
 }
 
 struct session *session_new(struct loop *loop, const struct session_conf *conf, struct buf *why)

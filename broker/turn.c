@@ -4,6 +4,7 @@
 #include "log.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,7 +34,7 @@ struct turn {
 	bool later_ok;
 	struct loop_after *after;
 	struct loop_timer *due;
-	bool stopping, settled;
+	bool stopping, settled, moved; /* moved: a page was ended since turn_rest() */
 	loop_fn stopped;
 	void *stopped_arg;
 };
@@ -240,6 +241,7 @@ static void end_page(struct turn *t)
 {
 	int64_t now = loop_now_ms(t->loop), next;
 
+	t->moved = true;
 	if (!t->open)
 		open_page(t);
 	next = queue_page_end(t->queue, &t->open->page, t->stopping ? 0 : TURN_DISPATCH);
@@ -371,6 +373,29 @@ struct queue *turn_queue(struct turn *t)
 	return t->queue;
 }
 
+static void spare_free(struct turn *t)
+{
+	while (t->spare) {
+		struct sheet *next = t->spare->next;
+
+		sheet_free(t->spare);
+		t->spare = next;
+	}
+}
+
+void turn_rest(struct turn *t)
+{
+	bool moved = t->moved;
+
+	t->moved = false;
+	if (moved || t->first || t->open || !t->spare)
+		return;
+	spare_free(t);
+	if (t->queue)
+		queue_rest(t->queue);
+	malloc_trim(0);
+}
+
 static void nothing_left(void *arg, bool ok)
 {
 	(void)arg;
@@ -406,12 +431,7 @@ void turn_free(struct turn *t)
 		return;
 	drop(t);
 	tell(t->later, false);
-	while (t->spare) {
-		struct sheet *next = t->spare->next;
-
-		sheet_free(t->spare);
-		t->spare = next;
-	}
+	spare_free(t);
 	store_free(t->store);
 	queue_free(t->queue);
 	queue_free(t->filling);

@@ -46,6 +46,8 @@ typedef void (*turn_then_fn)(void *arg, bool ok);
 void turn_then(struct turn *t, turn_then_fn fn, void *arg);
 /* Limits of a target changed (reload), or its workers' configuration. */
 void turn_target_changed(struct turn *t, unsigned target);
+/* To be called every second: after one without a page the memory that pages took is given back. */
+void turn_rest(struct turn *t);
 /* No more dispatch; what is under way ends: fn when nothing is. */
 void turn_stop(struct turn *t, loop_fn fn, void *arg);
 

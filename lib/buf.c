@@ -271,8 +271,18 @@ bool utf8_valid(struct slice text)
 	size_t i = 0;
 
 	while (i < text.n) {
-		size_t n = utf8_length(p + i, text.n - i);
+		size_t n;
+		uint64_t eight;
 
+		if (text.n - i >=
+		    sizeof(eight)) { /* mostly there is nothing but ASCII, and no NUL */
+			memcpy(&eight, p + i, sizeof(eight));
+			if (((eight | (eight - 0x0101010101010101)) & 0x8080808080808080) == 0) {
+				i += sizeof(eight);
+				continue;
+			}
+		}
+		n = utf8_length(p + i, text.n - i);
 		if (n == 0)
 			return false;
 		i += n;

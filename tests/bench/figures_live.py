@@ -67,7 +67,7 @@ def p11(place, options):
 
 def p12(place, options):
     """Workers of 16 connections against a target that answers after 50 ms."""
-    users_each, counts = (400, (1, 2, 4)) if options.quick else (1500, (1, 2, 4, 8))
+    users_each, counts = (400, (1, 2, 4)) if options.quick else (3000, (1, 2, 4, 8))
     rates = {}
     for n in counts:
         users = users_each * n

@@ -180,6 +180,16 @@ static void utf8_by_the_rfc(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		assert_false(utf8_valid(slice_of(bad[i])));
 	assert_false(utf8_valid(SLICE("a\0b")));
+	for (size_t at = 0; at < 32; at++) { /* wherever it stands in a longer text */
+		char text[32];
+
+		memset(text, at % 2 ? 1 : 0x7f, sizeof(text));
+		assert_true(utf8_valid((struct slice){text, sizeof(text)}));
+		text[at] = '\0';
+		assert_false(utf8_valid((struct slice){text, sizeof(text)}));
+		text[at] = '\xff';
+		assert_false(utf8_valid((struct slice){text, sizeof(text)}));
+	}
 }
 
 /* Every scalar value there is, encoded by the definition; nothing else of three bytes. */
