@@ -89,7 +89,7 @@ void chain_add(struct chain *c, const struct chain_of *of, uint32_t i)
 {
 	uint32_t *head;
 
-	if (!c->heads || c->n > c->mask)
+	if (!c->heads || c->n / 2 > c->mask) /* two to a head, for the memory of a million */
 		chain_grow(c, of);
 	head = &c->heads[(uint32_t)of->hash(of->arg, i) & c->mask];
 	*of->link(of->arg, i) = *head;

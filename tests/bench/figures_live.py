@@ -3,7 +3,7 @@
 import statistics
 import time
 
-from rig import Rig, ScimSim, cpu_s, directory_of, full_sync, rss_mb, scim_section, source_of, wakeups
+from rig import Rig, ScimSim, cpu_s, directory_of, full_sync, pss_mb, rss_mb, scim_section, source_of, wakeups
 
 
 def p5(place, options):
@@ -60,9 +60,11 @@ def p11(place, options):
             cpu = {n: 100 * (cpu_s(p) - before[n][0]) / seconds for n, p in pids.items()}
             wakes = {n: (wakeups(p) - before[n][1]) / seconds for n, p in pids.items()}
             memory = {n: round(rss_mb(p), 1) for n, p in pids.items()}
+            shared = {n: round(pss_mb(p), 1) for n, p in pids.items()}
+            private = {n: round(rss_mb(p, "RssAnon"), 1) for n, p in pids.items()}
     return {"P11": {"value": round(sum(cpu.values()), 2), "unit": "% of a core", "goal": "<= 0.5 %, <= 20 wake-ups/s, <= 12 MB each",
                     "wakeups_per_s": {n: round(w, 1) for n, w in wakes.items()}, "wakeups_sum": round(sum(wakes.values()), 1),
-                    "rss_mb": memory, "peers": {}}}
+                    "rss_mb": memory, "pss_mb": shared, "anonymous_mb": private, "peers": {}}}
 
 
 def p12(place, options):

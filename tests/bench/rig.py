@@ -52,6 +52,14 @@ def rss_mb(pid, key="VmRSS"):
     return 0.0
 
 
+def pss_mb(pid):
+    """Memory with what is shared (Debian's libraries) divided among those who map it."""
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
 def wakeups(pid):
     """Voluntary context switches of all threads."""
     total = 0
