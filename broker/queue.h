@@ -268,7 +268,7 @@ struct queue_page {
 	struct queue_arena *arena; /* owns every slice above */
 };
 void queue_page_done(struct queue_page *page); /* frees what it holds */
-void queue_rest(struct queue *q); /* gives back what was kept for the next page */
+void queue_rest(struct queue *q);	       /* gives back what was kept for the next page */
 
 /* ---- a page ---- */
 
