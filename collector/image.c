@@ -166,9 +166,17 @@ static int add_attrs(struct image_maker *m, const struct entry *e, const char **
 		const struct wanted *w = &m->attrs[i];
 		const struct entry_attr *a = e != NULL ? entry_attr(e, w->name) : NULL;
 
+		const cJSON *instead =
+			e != NULL ? override_values(m->s.overrides, e, w->name) : NULL;
+
 		if (i > 0)
 			buf_addc(b, ',');
 		json_quote(slice_of(w->name), b);
+		if (instead != NULL) {
+			buf_addc(b, ':');
+			json_print(instead, b);
+			continue;
+		}
 		buf_adds(b, ":[");
 		for (size_t k = 0; a != NULL && k < a->n; k++) {
 			if (k > 0)

@@ -6,6 +6,7 @@
 #include "account.h"
 #include "conf.h"
 #include "objects.h"
+#include "override.h"
 #include "wire.h"
 
 struct image_maker;
@@ -16,6 +17,7 @@ struct image_settings {
 	/* Who the value (a DN; empty: the entry has none) of the user's reference number `which` is; false: nobody known. */
 	bool (*resolve)(void *arg, size_t which, struct slice value, struct id *ret_id);
 	void *arg;
+	const struct override_table *overrides; /* borrowed, or NULL */
 };
 
 struct image_maker *image_new(const struct image_settings *settings);

@@ -395,6 +395,7 @@ static struct fp config_hash(const struct line *l)
 		conf_json(l->conf, keys[i], &b);
 		buf_addc(&b, ' ');
 	}
+	override_hash(l->root, &b);
 	return fp_of(buf_slice(&b));
 }
 
@@ -492,10 +493,12 @@ struct line *line_new(struct loop *loop, const struct conf_node *root, const cha
 	l->drain_timer = loop_timer_new(loop, drain_over, l);
 	l->held_timer = loop_timer_new(loop, line_look_for_held, l);
 	l->presence_timer = loop_timer_new(loop, line_presence, l);
-	l->maker = image_new(&(struct image_settings){conf, l->name, line_resolve, l});
+	l->overrides = override_new(l->root, why);
+	l->maker =
+		image_new(&(struct image_settings){conf, l->name, line_resolve, l, l->overrides});
 	objects_set_references(l->objects, image_references(l->maker));
 	l->config = config_hash(l);
-	if (make_base(l, why) != 0 || make_groups_and_routes(l, why) != 0 ||
+	if (l->overrides == NULL || make_base(l, why) != 0 || make_groups_and_routes(l, why) != 0 ||
 	    make_source(l, why) != 0 || make_publish(l, why) != 0) {
 		line_free(l);
 		return NULL;
@@ -523,6 +526,7 @@ static void free_parts(struct line *l)
 	loop_timer_free(l->held_timer);
 	loop_timer_free(l->presence_timer);
 	image_free(l->maker);
+	override_free(l->overrides);
 	diff_free(l->diff);
 	groups_free(l->groups);
 	route_free(l->routes);

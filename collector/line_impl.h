@@ -84,6 +84,7 @@ struct line {
 	struct publish *publish;
 	struct source_policy policy;
 	struct fp config;
+	struct override_table *overrides;
 
 	bool survey_wanted, survey_current, surveyed, caught_up, first_end_done;
 	bool distrust, stopped, draining;

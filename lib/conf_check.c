@@ -235,11 +235,15 @@ static bool is_attribute(const struct conf_node *n)
 	return n->kind == CONF_SCALAR && n->text_n > 0;
 }
 
-/* attribute | [attributes] | {all: a} | {const: v} | {jq: '…'}; the worker compiles jq. */
+/* attribute | [attributes] | {all: a} | {const: v} | {jq: '…'} | {unless_set: one of these}; the worker compiles jq. */
 static bool field_valid(const struct conf_node *n)
 {
 	const struct conf_node *only = n->n == 1 ? n->items[0] : NULL;
 
+	if (n->kind == CONF_MAPPING && only && strcmp(only->name, "unless_set") == 0) {
+		n = only;
+		only = n->n == 1 ? n->items[0] : NULL;
+	}
 	if (n->kind == CONF_SCALAR)
 		return is_attribute(n);
 	if (n->kind == CONF_MAPPING)
@@ -262,8 +266,8 @@ static void check_mapping_fields(struct conf_node *n, const char *shown, struct 
 			continue;
 		buf_addf(&key, "%s.%s", shown, n->items[i]->name);
 		conf_fail(errors, n->items[i]->at, key.p,
-			  "expected ATTRIBUTE, [ATTRIBUTE, …], {all: ATTRIBUTE}, {const: VALUE} or "
-			  "{jq: 'EXPRESSION'}");
+			  "expected ATTRIBUTE, [ATTRIBUTE, …], {all: ATTRIBUTE}, {const: VALUE}, "
+			  "{jq: 'EXPRESSION'} or {unless_set: ONE OF THESE}");
 	}
 }
 

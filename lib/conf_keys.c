@@ -136,6 +136,15 @@ const struct conf_key conf_keys[] = {
 	 "else is."},
 	{"sources.*.routes.*.exclude", CONF_LIST, "[]", NULL, "Ids that are never in scope."},
 
+	{"overrides", CONF_SECTIONS, "", NULL,
+	 "Values that beat the directory's, by any name; also in overrides.d/*.yaml beside this "
+	 "file."},
+	{"overrides.*.id", CONF_TEXT, "", NULL, "Of the user with this id."},
+	{"overrides.*.match", CONF_TEXT, "", NULL,
+	 "attribute=value: of every user that has it, whatever the case."},
+	{"overrides.*.set", CONF_MAP, NULL, NULL,
+	 "Attribute: value, [values] or null (empty); one that users.attributes names."},
+
 	{"targets", CONF_SECTIONS, "", NULL, "The services, by name."},
 	{"targets.*.driver", CONF_WORD, NULL, "graph|scim|salesforce|rescue|incidentiq",
 	 "graph: Microsoft 365 (Graph); scim: any SCIM 2.0 service; salesforce: Salesforce (REST); "

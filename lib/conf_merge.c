@@ -239,12 +239,16 @@ struct conf_node *conf_files_read(struct conf *c, const char *path, struct conf_
 	CLEANUP(buf_cleanup) struct buf folder = {0};
 	const char *slash = strrchr(path, '/');
 	const char *file = file_name(c, mem_dup(path));
+	static const char *const folders[] = {"conf.d", "overrides.d"};
 	size_t before = errors->n;
 	struct conf_node *root = file_parse(file, errors);
 
-	buf_add(&folder, path, slash ? (size_t)(slash - path) + 1 : 0);
-	buf_adds(&folder, "conf.d");
-	folder_merge(c, &root, folder.p, errors);
+	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
+		buf_clear(&folder);
+		buf_add(&folder, path, slash ? (size_t)(slash - path) + 1 : 0);
+		buf_adds(&folder, folders[i]);
+		folder_merge(c, &root, folder.p, errors);
+	}
 	if (!root && errors->n == before)
 		conf_fail(errors, (struct conf_place){file, 1, 1}, NULL,
 			  "is empty; expected a mapping of sections (broker, sources, targets …)");

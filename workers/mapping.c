@@ -14,6 +14,7 @@ struct field {
 	size_t attrs_n;
 	cJSON *value; /* CONST */
 	struct mapping_jq *jq;
+	bool unless_set; /* the target masters it: written only where the account has no value */
 };
 
 struct mapping {
@@ -49,12 +50,14 @@ static const char *load_attrs(struct field *f, const cJSON *value)
 	return NULL;
 }
 
+static const char *load_spec(struct field *f, const cJSON *spec, struct buf *why);
+
 static const char *load_tagged(struct field *f, const cJSON *value, struct buf *why)
 {
 	const cJSON *only = value->child;
 
 	if (!only || only->next)
-		return "expected exactly one of all, const, jq";
+		return "expected exactly one of all, const, jq, unless_set";
 	if (strcmp(only->string, "all") == 0) {
 		f->shape = SHAPE_ALL;
 		return cJSON_IsString(only) ? load_attrs(f, only)
@@ -72,20 +75,28 @@ static const char *load_tagged(struct field *f, const cJSON *value, struct buf *
 		f->jq = mapping_jq_new(only->valuestring, why);
 		return f->jq ? NULL : why->p;
 	}
-	return "unknown key, expected all, const or jq";
+	if (strcmp(only->string, "unless_set") == 0 && !f->unless_set) {
+		f->unless_set = true;
+		return load_spec(f, only, why);
+	}
+	return "unknown key, expected all, const, jq or unless_set";
 }
 
 static const char *load_field(struct field *f, const cJSON *spec, struct buf *why)
 {
 	f->path = mem_dup(spec->string);
-	if (!*f->path)
-		return "the field's name is empty";
+	return *f->path ? load_spec(f, spec, why) : "the field's name is empty";
+}
+
+static const char *load_spec(struct field *f, const cJSON *spec, struct buf *why)
+{
 	if (cJSON_IsObject(spec))
 		return load_tagged(f, spec, why);
 	f->shape = SHAPE_FIRST;
 	if (cJSON_IsString(spec) || cJSON_IsArray(spec))
 		return load_attrs(f, spec);
-	return "expected an attribute, a list of attributes, {all: …}, {const: …} or {jq: …}";
+	return "expected an attribute, a list of attributes, {all: …}, {const: …}, {jq: …} or "
+	       "{unless_set: …}";
 }
 
 static int by_path(const void *a, const void *b)
@@ -146,6 +157,22 @@ size_t mapping_count(const struct mapping *m)
 const char *mapping_path(const struct mapping *m, size_t i)
 {
 	return m->fields[i].path;
+}
+
+bool mapping_asks(const struct mapping *m)
+{
+	for (size_t i = 0; i < m->n; i++)
+		if (m->fields[i].unless_set)
+			return true;
+	return false;
+}
+
+void mapping_leave(const struct mapping *m, const cJSON *account, cJSON *document)
+{
+	for (size_t i = 0; i < m->n; i++)
+		if (m->fields[i].unless_set &&
+		    !mapping_empty(mapping_get(account, m->fields[i].path)))
+			cJSON_DeleteItemFromObjectCaseSensitive(document, m->fields[i].path);
 }
 
 /* ---- applying ---- */

@@ -4,6 +4,7 @@
  *	{all: attribute}            all values, as an array
  *	{const: anything}
  *	{jq: 'expression'}          over the snapshot; its one output, null or none = empty
+ *	{unless_set: any of these}  the target masters the field: written only where the account has no value of its own
  * A remote field is named by its path: `name.givenName`, or a URN key and what is in it:
  * `urn:…:enterprise:2.0:User.department` (the dots before the last colon belong to the URN). */
 #ifndef DIRPIPE_MAPPING_H
@@ -18,6 +19,11 @@ struct mapping;
  * line each. Expressions are compiled here, once. */
 struct mapping *mapping_new(const cJSON *spec, const char *where, struct buf *errors) MUST_CHECK;
 void mapping_free(struct mapping *m);
+
+/* Has it fields that the target masters? Then an account is read before it is written. */
+bool mapping_asks(const struct mapping *m);
+/* Takes those out of the document that the account has a value for. */
+void mapping_leave(const struct mapping *m, const cJSON *account, cJSON *document);
 
 /* The document: one flat object, path → value, sorted by path; null (or []) where the directory has nothing. Owned by the caller.
  * NULL with why: an expression failed or gave two outputs, an attribute was never requested (names, no values). */

@@ -90,7 +90,7 @@ static void decide_left(struct task *t)
 static void decide_in(struct task *t)
 {
 	bool read = t->verify || fp_is_none(&t->applied) || !task_fields_known(t) ||
-		    t->link == LINK_UNMANAGED || task_careful(t);
+		    t->link == LINK_UNMANAGED || task_careful(t) || mapping_asks(t->desk->mapping);
 
 	if (!*t->rid || t->link == LINK_NONE || t->link == LINK_CREATING || t->link == LINK_DELETED)
 		task_create_begin(t, t->link == LINK_CREATING);
@@ -298,6 +298,8 @@ void task_plan(struct task *t)
 				   .licence = &t->licence,
 				   .no_seat = t->no_seat};
 
+	if (t->has_account && !t->left)
+		mapping_leave(t->desk->mapping, t->account.json, t->document);
 	target_plan_done(&t->plan);
 	t->wants_n = 0;
 	buf_clear(&t->wants);

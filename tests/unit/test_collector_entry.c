@@ -386,8 +386,10 @@ static void a_user_that_the_wire_cannot_carry_is_refused(void **state)
 	conf = conf_load(path, &why);
 	if (!conf)
 		fail_msg("%s", why.p);
-	maker = image_new(&(struct image_settings){conf_named(conf_root(conf), "sources", "corp"),
-						   "corp", nobody, NULL});
+	maker = image_new(
+		&(struct image_settings){.source = conf_named(conf_root(conf), "sources", "corp"),
+					 .source_name = "corp",
+					 .resolve = nobody});
 	memset(big, 1, sizeof(big) - 1); /* six bytes of JSON each */
 	for (size_t i = 0; i < 63; i++)
 		values[i] = big;

@@ -83,6 +83,30 @@ static void shapes(void **state)
 	     "{\"a\":null,\"b\":null}");
 }
 
+static void what_the_target_masters_is_left_to_it(void **state)
+{
+	struct buf errors = {0}, why = {0}, out = {0};
+	struct mapping *m =
+		load("{\"a\":{\"unless_set\":\"cn\"},\"b.c\":{\"unless_set\":{\"const\":"
+		     "1}},\"d\":{\"unless_set\":[\"sn\"]},\"e\":\"cn\"}",
+		     &errors);
+	cJSON *account = cJSON_Parse("{\"a\":\"own\",\"b\":{\"c\":[]},\"d\":\"\",\"e\":\"own\"}");
+	cJSON *document = mapping_apply(m, snapshot, &why);
+
+	(void)state;
+	assert_true(mapping_asks(m));
+	mapping_leave(m, account, document);
+	json_print(document, &out);
+	assert_string_equal(out.p, "{\"b.c\":1,\"d\":\"M\xc3\xbcller\",\"e\":\"Anna\"}");
+	cJSON_Delete(account);
+	cJSON_Delete(document);
+	mapping_free(m);
+	buf_done(&out);
+	assert_null(load("{\"a\":{\"unless_set\":{\"unless_set\":\"cn\"}}}", &errors));
+	buf_done(&errors);
+	buf_done(&why);
+}
+
 static void failures_name_no_value(void **state)
 {
 	(void)state;
@@ -100,21 +124,21 @@ static void errors_at_load(void **state)
 	} rows[] = {
 		{"{}", "f.yaml:3:5: mapping.: expected at least one field\n"},
 		{"{\"a\":5}", "f.yaml:3:5: mapping.a: expected an attribute, a list of attributes, "
-			      "{all: …}, {const: …} or {jq: …}\n"},
+			      "{all: …}, {const: …}, {jq: …} or {unless_set: …}\n"},
 		{"{\"a\":[]}", "f.yaml:3:5: mapping.a: the list of attributes is empty\n"},
 		{"{\"a\":[1]}",
 		 "f.yaml:3:5: mapping.a: each item of the list must be an attribute's "
 		 "name\n"},
 		{"{\"a\":{\"al\":\"x\"}}",
-		 "f.yaml:3:5: mapping.a: unknown key, expected all, const or jq\n"},
+		 "f.yaml:3:5: mapping.a: unknown key, expected all, const, jq or unless_set\n"},
 		{"{\"a\":{\"all\":\"x\",\"jq\":\".\"}}",
-		 "f.yaml:3:5: mapping.a: expected exactly one of all, const, jq\n"},
+		 "f.yaml:3:5: mapping.a: expected exactly one of all, const, jq, unless_set\n"},
 		{"{\"a\":{\"jq\":\"env.HOME\"}}",
 		 "f.yaml:3:5: mapping.a: env is not allowed in an expression\n"},
 		{"{\"a\":{\"jq\":\"$ENV.HOME\"},\"b\":7}",
 		 "f.yaml:3:5: mapping.a: $ENV is not allowed in an expression\n"
 		 "f.yaml:3:5: mapping.b: expected an attribute, a list of attributes, {all: …}, "
-		 "{const: …} or {jq: …}\n"},
+		 "{const: …}, {jq: …} or {unless_set: …}\n"},
 	};
 
 	(void)state;
@@ -210,9 +234,13 @@ static void headers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(shapes),	  cmocka_unit_test(failures_name_no_value),
-		cmocka_unit_test(errors_at_load), cmocka_unit_test(paths),
-		cmocka_unit_test(differences),	  cmocka_unit_test(headers),
+		cmocka_unit_test(what_the_target_masters_is_left_to_it),
+		cmocka_unit_test(shapes),
+		cmocka_unit_test(failures_name_no_value),
+		cmocka_unit_test(errors_at_load),
+		cmocka_unit_test(paths),
+		cmocka_unit_test(differences),
+		cmocka_unit_test(headers),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
