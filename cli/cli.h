@@ -22,6 +22,7 @@ int cli_queue(const struct cli *cli, int argc, char **argv);
 int cli_dead(const struct cli *cli, int argc, char **argv);
 int cli_parked(const struct cli *cli, int argc, char **argv);
 int cli_errors(const struct cli *cli, int argc, char **argv);
+int cli_source(const struct cli *cli, int argc, char **argv);
 int cli_link(const struct cli *cli, int argc, char **argv);
 int cli_match(const struct cli *cli, int argc, char **argv);
 int cli_held(const struct cli *cli, int argc, char **argv);

@@ -24,6 +24,8 @@ static const struct {
 	{"parked", "ls [TARGET]", "who waits for something, and for what", cli_parked},
 	{"errors", "ls [--target TARGET] [--csv FILE]",
 	 "what went wrong, also what is mended by now; FILE - is the output", cli_errors},
+	{"source", "tree SOURCE [--users-only]",
+	 "the organisational units of a directory, and how many users each holds", cli_source},
 	{"link", "ls TARGET [--user ID] | add TARGET ID ACCOUNT | rm TARGET ID [--rejoin]",
 	 "which account is whose, and your word for it", cli_link},
 	{"match", "propose TARGET [--by RULES] [--out FILE] | apply FILE",

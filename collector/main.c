@@ -1,11 +1,13 @@
 /* dirpipe-collector SOURCE: follows one directory and tells the broker what its users are. */
 #include "conf.h"
+#include "json.h"
 #include "line.h"
 #include "log.h"
 #include "loop.h"
 #include "secret.h"
 #include "service.h"
 #include "source.h"
+#include "tree.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -18,7 +20,7 @@ struct options {
 	const char *config;
 	const char *source;
 	bool test;
-	bool check;
+	bool check, tree, users_only;
 };
 
 struct program {
@@ -33,6 +35,8 @@ static const struct option long_options[] = {
 	{"test", no_argument, NULL, 't'},
 	{"foreground", no_argument, NULL, 'f'},
 	{"check", no_argument, NULL, 'k'},
+	{"tree", no_argument, NULL, 'e'},
+	{"users-only", no_argument, NULL, 'u'},
 	{"version", no_argument, NULL, 'V'},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
@@ -45,6 +49,9 @@ static void usage(FILE *out)
 	      "  -t, --test          read the configuration, say what is wrong, end\n"
 	      "  -f, --foreground    stay in the foreground (it always does; for habit)\n"
 	      "      --check         connect to each server of the source and say what works, end\n"
+	      "      --tree          print the organisational units with their users, a line of "
+	      "JSON each, end\n"
+	      "      --users-only    with --tree: only units that hold somebody\n"
 	      "  -V, --version       print the version\n"
 	      "  -h, --help          print this\n",
 	      out);
@@ -65,6 +72,12 @@ static int read_options(int argc, char **argv, struct options *o)
 			break;
 		case 'k':
 			o->check = true;
+			break;
+		case 'e':
+			o->tree = true;
+			break;
+		case 'u':
+			o->users_only = true;
 			break;
 		case 'f':
 			break;
@@ -114,6 +127,63 @@ static int check(const struct conf *conf, const char *name)
 	}
 	driver = source_driver_named(conf_text(source, "driver"));
 	return driver->check(source, name, say, NULL) == 0 ? EXIT_OK_ : EXIT_UNAVAILABLE_;
+}
+
+/* ---- the tree ---- */
+
+struct trees {
+	struct loop *loop;
+	int code;
+};
+
+static void say_unit(void *arg, const char *dn, unsigned depth, uint64_t users, uint64_t whole)
+{
+	CLEANUP(buf_cleanup) struct buf line = {0};
+
+	(void)arg;
+	buf_adds(&line, "{\"dn\":");
+	json_quote(slice_of(dn), &line);
+	buf_addf(&line, ",\"depth\":%u,\"users\":%llu,\"whole\":%llu}", depth,
+		 (unsigned long long)users, (unsigned long long)whole);
+	puts(line.p);
+}
+
+static void tree_ended(void *arg, uint64_t hidden, const char *why)
+{
+	struct trees *t = arg;
+
+	if (why != NULL)
+		fprintf(stderr, "dirpipe-collector: %s\n", why);
+	else
+		printf("{\"hidden\":%llu}\n", (unsigned long long)hidden);
+	t->code = why != NULL ? EXIT_UNAVAILABLE_ : EXIT_OK_;
+	loop_stop(t->loop);
+}
+
+static int print_tree(const struct conf *conf, const struct options *o)
+{
+	const struct conf_node *source = conf_named(conf_root(conf), "sources", o->source);
+	struct trees t = {.loop = loop_new(), .code = EXIT_CONFIG_};
+	CLEANUP(buf_cleanup) struct buf why = {0};
+	struct tree *tree = NULL;
+
+	if (source == NULL)
+		fprintf(stderr, "no source is named %s\n", o->source);
+	else
+		tree = tree_new(&(struct tree_settings){.loop = t.loop,
+							.source = source,
+							.users_only = o->users_only,
+							.say = say_unit,
+							.done = tree_ended,
+							.arg = &t},
+				&why);
+	if (tree != NULL)
+		loop_run(t.loop);
+	else if (source != NULL)
+		fprintf(stderr, "%s: sources.%s: %s\n", o->config, o->source, why.p);
+	tree_free(tree);
+	loop_free(t.loop);
+	return t.code;
 }
 
 static void drained(void *arg)
@@ -202,7 +272,9 @@ int main(int argc, char **argv)
 	}
 	(void)!log_level_parse(conf_text(conf_section(conf_root(conf), "log"), "level"), &level);
 	log_open("collector", o.source, level);
-	code = o.check ? check(conf, o.source) : run(conf, &o, &again);
+	code = o.check	? check(conf, o.source)
+	       : o.tree ? print_tree(conf, &o)
+			: run(conf, &o, &again);
 	conf_free(conf);
 	if (!again)
 		return code;

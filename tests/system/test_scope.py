@@ -11,6 +11,7 @@ from expected import attributes
 from pipeline import Pipeline, target_section
 from servers import Slapd
 from sims import ScimSim
+from spine import ActiveDirectory, OpenLdap
 from world import World
 
 MAPPING = {"userName": "uid", "externalId": "id", "displayName": "displayName", "title": {"unless_set": "title"}}
@@ -132,3 +133,42 @@ def test_CAP_I9_SFR_P2_two_sources_feed_one_target_and_each_owns_its_accounts(tm
             assert {w["key"] for w in scim.ledger(since=mark)} == {e["id"] for e in gone}, "nobody else was touched"
             told = p.cli("user", "show", gone[0]["id"], "--json")
             assert told["source"] == "one" and told["gone"]
+
+
+def shape(units):
+    """dn -> (directly, in all of it), by our own count."""
+    return {u["dn"].lower(): (u["users"], u["whole"]) for u in units}
+
+
+def counted(people, units):
+    direct = {u.lower(): 0 for u in units}
+    whole = dict(direct)
+    for p in people:
+        parent = p["dn"].lower().split(",", 1)[1]
+        direct[parent] = direct.get(parent, 0) + 1
+        for unit in whole:
+            whole[unit] += ("," + parent).endswith("," + unit)
+    return {u: (direct[u], whole[u]) for u in whole}
+
+
+@pytest.mark.parametrize("kind", [OpenLdap, ActiveDirectory])
+def test_CAP_Q7_SFR_P9_units_that_hold_people_are_listed(tmp_path, kind):
+    if kind.why_not():
+        pytest.skip(kind.why_not())
+    with kind(tmp_path / "d", users=20) as d, ScimSim(tmp_path / "scim") as scim:
+        empty = d.add_unit("Empty")
+        source = d.source(attributes=attributes(d.kind), routes=[{"target": "app"}])
+        p = Pipeline(tmp_path / "dirpipe", {"corp": source}, {"app": target_section(scim, d.kind)})
+        p.write()
+        told = p.cli("source", "tree", "corp", "--users-only", "--json")
+        units = [d.people_base, *(f"{o},{d.people_base}" for n in d.unit_names for o in (f"ou={n}", f"ou=Field,ou={n}"))]
+        want = {u: n for u, n in counted(d.people(), units).items() if n[1]}
+        got = {u: n for u, n in shape(told["units"]).items() if u.endswith(d.people_base.lower())}
+        assert got == want and empty.lower() not in got
+        whole = p.cli("source", "tree", "corp", "--json")
+        assert shape(whole["units"])[empty.lower()] == (0, 0)
+        if kind is ActiveDirectory:
+            assert told["hidden"] > 0 and not [u for u in shape(whole["units"]) if u.startswith(("cn=users,", "cn=system,", "ou=domain controllers,"))]
+        text = p.cli("source", "tree", "corp", "--users-only").stdout
+        assert f"  ou={d.unit_names[0]}".lower() in text.lower() and str(want[d.people_base.lower()][1]) in text
+        assert p.cli("source", "tree", "nobody", check=False).returncode == 78 and p.cli("source", "tree", check=False).returncode == 64
