@@ -11,7 +11,7 @@ import time
 import pytest
 
 from pipeline import Secret
-from spine import ActiveDirectory, DirectoryServer, OpenLdap, Spine, place_of
+from spine import ActiveDirectory, DirectoryServer, OpenLdap, Spine, place_of, switches
 
 USERS = 60
 
@@ -159,6 +159,24 @@ class Basics:
         assert s.enabled(entry) == {"app": True, "m365": True}
         assert only_updates(s, mark), s.writes(mark)
         assert s.rids(entry) == rids
+
+
+    def test_CAP_C1_leaving_reaches_each_target_by_the_stored_link_alone(self, s):
+        """Deleted, disabled, moved out of scope: one write at each service, straight to the account, and no look-up."""
+        dns = [s.d.add_person(number) for number in (1080, 1081, 1082)]
+        s.settle()
+        people = [s.d.entry(dn) for dn in dns]
+        mark, before = s.mark(), {t: len(service.requests()) for t, service in s.services.items()}
+        s.d.delete(dns[0])
+        s.d.disable(dns[1])
+        s.d.move(dns[2], s.d.outside)
+        s.settle()
+        assert all(s.enabled(p) == {"app": False, "m365": False} for p in people)
+        for target, service in s.services.items():
+            switched = [w["key"] for w in s.writes(mark)[target] if switches(w)]
+            assert sorted(switched) == sorted(s.key(target, p) for p in people), "one event each"
+            asked = [r for r in service.requests()[before[target]:] if "filter" in json.dumps(r).lower()]
+            assert not asked, "by the link that is stored, never by a search"
 
 
 class Changes(Basics):
