@@ -192,6 +192,18 @@ static void take_records(const struct target *t, const struct target_op *op, con
 	}
 }
 
+/* Somebody else's account is no answer to this question. */
+static void take_read(const struct target *t, const struct target_op *op, const cJSON *json,
+		      struct target_answer *a)
+{
+	char id[SALESFORCE_ID + 1];
+
+	if (salesforce_id(json_text(json, "Id"), id) && strcmp(id, op->rid) == 0)
+		add_account(t, json, a);
+	else
+		a->not_json = true;
+}
+
 static void take_name(struct target *t, const struct target_op *op, const cJSON *records,
 		      struct target_answer *a)
 {
@@ -226,7 +238,7 @@ static void take_one(struct target *t, const struct target_op *op, const struct 
 	if (op->kind == TARGET_CREATE)
 		add_created(op, json_text(r->json, "id"), a);
 	else if (op->kind == TARGET_READ)
-		add_account(t, r->json, a);
+		take_read(t, op, r->json, a);
 	else if (op->kind == TARGET_STEP && strcmp(op->name, "look_up") == 0)
 		take_name(t, op, salesforce_records(r->json), a);
 }
@@ -383,7 +395,8 @@ static void take_several(struct target *t, struct target_op *const *ops, size_t 
 {
 	const cJSON *row = cJSON_IsArray(r->json) ? r->json->child : NULL;
 
-	if (!good(r->status) || (size_t)cJSON_GetArraySize(r->json) != n) {
+	if (!good(r->status) || !cJSON_IsArray(r->json) ||
+	    (size_t)cJSON_GetArraySize(r->json) != n) {
 		for (size_t i = 0; i < n; i++) {
 			answers[i].status = r->status;
 			answers[i].not_json = good(r->status);

@@ -93,6 +93,34 @@ def test_SFR_L9_an_account_is_one_persons(tmp_path):
         assert b.writes(seq) == []
 
 
+def test_SFR_L4_a_persons_link_holds_whatever_changes(tmp_path):
+    """`dirpipe link add` joins a user with any account; no attribute undoes that, `link rm` does."""
+    linked = {"create": False, "join": [{"remote": "DirectoryId__c", "local": "uid"}]}
+    with World(tmp_path, users=2, targets=("crm",), groups=False, target=linked) as w:
+        crm = w.services["crm"]
+        crm.seed(User=[account_seed(n, DirectoryId__c=f"f{n}") for n in (1, 2)])
+        w.program.wait(lambda: any(t["queue"]["parked"] == 2 for t in w.program.status()["targets"]), "nobody to be linked", 30)
+        the_id, other = sorted(w.people)
+        account = next(u["Id"] for u in crm.dump() if u["DirectoryId__c"] == "f2")
+        w.program.cli("link", "add", "crm", the_id, account)
+
+        def title(version):
+            return next(u["Title"] for u in crm.dump() if u["Id"] == account) == version
+
+        first = w.bump(the_id)
+        w.program.wait(lambda: title(first), "the change at the account that was named", 30)
+        w.rename(the_id)
+        last = w.bump(the_id)
+        w.program.wait(lambda: title(last), "the change after a new name", 30)
+        refused = w.program.cli("link", "add", "crm", other, account, check=False)
+        assert refused.returncode != 0, "an account is one person's (SFR L9)"
+        w.program.cli("link", "rm", "crm", the_id)
+        w.bump(the_id)
+        w.bump(other)
+        w.program.wait(lambda: w.idle(), "nothing to be left to do", 30)
+        assert title(last) and crm.stats()["creates"] == 0
+
+
 # ---- values ----
 
 
