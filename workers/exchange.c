@@ -63,19 +63,6 @@ void exchange_free(struct exchange *x)
 
 /* ---- telling the job ---- */
 
-static void answer_done(struct target_answer *a)
-{
-	buf_done(&a->code);
-	buf_done(&a->detail);
-	buf_done(&a->audit);
-	buf_done(&a->field);
-	buf_done(&a->request_id);
-	buf_done(&a->retry_after);
-	for (size_t i = 0; i < a->accounts_n; i++)
-		target_account_done(&a->accounts[i]);
-	free(a->accounts);
-}
-
 static void tell(struct exchange_job *job, struct exchange_outcome *o)
 {
 	struct target_answer none = {0};
@@ -85,7 +72,7 @@ static void tell(struct exchange_job *job, struct exchange_outcome *o)
 	if (!o->request_id)
 		o->request_id = "";
 	job->fn(job->arg, job, o);
-	answer_done(o->answer);
+	target_answer_done(o->answer);
 }
 
 static void tell_unsent(struct exchange_job *job, enum verdict_class class, const char *reason,
@@ -189,7 +176,7 @@ static void settle(struct exchange *x, struct parcel *p, size_t i, struct exchan
 		v->class = VERDICT_CLASS_DOWN;
 	x->fresh |= v->fresh_connection;
 	if (goes_again(x, p, job, o)) {
-		answer_done(o->answer);
+		target_answer_done(o->answer);
 		queue_last(x, job);
 		return;
 	}

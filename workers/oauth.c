@@ -229,7 +229,7 @@ static bool base_allowed(const struct oauth *o, const char *base)
 	const char *host;
 	size_t n;
 
-	if (oauth_origin(base, &origin) < 0)
+	if (oauth_origin(base, &origin) < 0 || !origin.p)
 		return false;
 	host = strstr(origin.p, "//") + 2;
 	n = strlen(host);

@@ -34,7 +34,7 @@ struct salesforce_error salesforce_error_of(const cJSON *json)
 
 	if (json_array(one, "errors"))
 		one = json_array(one, "errors");
-	if (cJSON_IsArray(one))
+	if (one && cJSON_IsArray(one))
 		one = one->child;
 	if (!cJSON_IsObject(one))
 		return e;
@@ -405,7 +405,7 @@ static void take_several(struct target *t, struct target_op *const *ops, size_t 
 		}
 		return;
 	}
-	for (size_t i = 0; i < n; i++, row = row->next)
+	for (size_t i = 0; row && i < n; i++, row = row->next)
 		take_row(t, ops[i], row, &answers[i]);
 }
 

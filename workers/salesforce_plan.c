@@ -196,8 +196,8 @@ static void hold_email(struct wanted *w, struct target_op *op)
 	const char *wanted = json_text(w->document, "Email"), *asked = json_text(memory, "email");
 	const cJSON *remote =
 		w->want->account ? mapping_get(w->want->account->json, "Email") : NULL;
-	bool shown =
-		wanted && cJSON_IsString(remote) && strcasecmp(remote->valuestring, wanted) == 0;
+	bool shown = wanted && remote && cJSON_IsString(remote) &&
+		     strcasecmp(remote->valuestring, wanted) == 0;
 	int64_t until = json_int(memory, "email_ms", 0) + w->t->email_wait_ms;
 
 	if (!wanted || (shown && !asked))
@@ -277,7 +277,7 @@ static void plan_role(struct wanted *w)
 	const struct target_want *want = w->want;
 	const char *was = want->create ? NULL : json_text(want->link->memory, "role");
 	const cJSON *remote = want->account ? mapping_get(want->account->json, "UserRoleId") : NULL;
-	const char *now = cJSON_IsString(remote) ? remote->valuestring : "";
+	const char *now = remote && cJSON_IsString(remote) ? remote->valuestring : "";
 	char id[SALESFORCE_ID + 1];
 	struct target_op *op;
 	bool known;

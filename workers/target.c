@@ -154,3 +154,16 @@ struct target_account *target_answer_add(struct target_answer *a)
 	a->accounts[a->accounts_n] = (struct target_account){0};
 	return &a->accounts[a->accounts_n++];
 }
+
+void target_answer_done(struct target_answer *a)
+{
+	buf_done(&a->code);
+	buf_done(&a->detail);
+	buf_done(&a->audit);
+	buf_done(&a->field);
+	buf_done(&a->request_id);
+	buf_done(&a->retry_after);
+	for (size_t i = 0; i < a->accounts_n; i++)
+		target_account_done(&a->accounts[i]);
+	free(a->accounts);
+}

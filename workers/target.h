@@ -194,6 +194,7 @@ struct target_answer {
 enum { TARGET_HITS = 10, TARGET_BATCH_MAX = 200, TARGET_PARTS = 4 };
 /* A zeroed place; NULL past TARGET_HITS. */
 struct target_account *target_answer_add(struct target_answer *a);
+void target_answer_done(struct target_answer *a); /* frees what it holds */
 
 struct target_driver {
 	const char *name; /* conf: driver */

@@ -1,6 +1,7 @@
 #include "worker.h"
 
 #include "clock.h"
+#include "credentials.h"
 #include "log.h"
 #include "service.h"
 #include "session.h"
@@ -22,16 +23,14 @@ struct worker {
 	const struct conf_node *root, *conf;
 	const char *target_name;
 	char *instance;
-	struct buf name, token_url, origin, agent;
+	struct buf name, origin, agent;
 	const struct target_driver *driver;
 	struct target *target;
 	struct mapping *mapping;
 	struct join *join;
 	struct licence *licence;
-	struct secret *secret, *password, *suffix, *curve_key;
-	char **hosts; /* where the API may be, NULL at the end */
-	size_t hosts_n;
-	bool retired; /* a way of authentication that is going away */
+	struct credentials credentials;
+	struct secret *curve_key;
 	struct http *http;
 	struct oauth *oauth;
 	struct exchange *exchange;
@@ -76,124 +75,18 @@ static void make_join(struct worker *w, struct buf *errors)
 	}
 }
 
-static const struct {
-	const char *method, *secret; /* key of the secret; NULL: may be left out */
-	enum oauth_method oauth;
-} methods[] = {
-	{"bearer", "token", OAUTH_BEARER},
-	{"client_secret", "client_secret", OAUTH_CLIENT_SECRET},
-	{"certificate", "private_key", OAUTH_CERTIFICATE},
-	{"jwt", "private_key", OAUTH_JWT},
-	{"password", NULL, OAUTH_PASSWORD},
-	{"login", NULL, OAUTH_LOGIN},
-};
-
-/* The token's address is on the host that the operator gave; where none is given it is the driver's word. */
-static void make_token_url(struct worker *w, struct buf *errors)
-{
-	CLEANUP(buf_cleanup) struct buf allowed = {0}, asked = {0};
-	const char *login = conf_text(w->conf, "login_url");
-
-	if (!w->driver->token_url || !w->driver->token_url(w->target, &w->token_url))
-		buf_adds(&w->token_url, login ? login : conf_text(w->conf, "url"));
-	if (oauth_origin(w->token_url.p, &asked) < 0 ||
-	    (login && (oauth_origin(login, &allowed) < 0 || strcmp(allowed.p, asked.p) != 0))) {
-		conf_where(w->conf, "login_url", errors);
-		buf_adds(errors, ": login_url: the token's address is not on that host\n");
-	}
-}
-
-/* Where the token's answer may send its bearer: the host of url, the vendor's domains, what the operator adds. */
-static void make_hosts(struct worker *w, const struct conf_node *auth)
-{
-	CLEANUP(buf_cleanup) struct buf origin = {0};
-	const char *const *domain = w->driver->token_domains;
-	const char *item;
-
-	w->hosts = mem_array(1, sizeof(*w->hosts));
-	if (oauth_origin(conf_text(w->conf, "url"), &origin) == 0)
-		w->hosts[w->hosts_n++] = mem_dup(strstr(origin.p, "//") + 2);
-	for (; domain && *domain; domain++) {
-		w->hosts = mem_resize(w->hosts, (w->hosts_n + 1) * sizeof(*w->hosts));
-		w->hosts[w->hosts_n++] = mem_dup(*domain);
-	}
-	for (size_t i = 0; (item = conf_item(auth, "api_hosts", i)); i++) {
-		w->hosts = mem_resize(w->hosts, (w->hosts_n + 1) * sizeof(*w->hosts));
-		w->hosts[w->hosts_n++] = mem_dup(item);
-	}
-	w->hosts = mem_resize(w->hosts, (w->hosts_n + 1) * sizeof(*w->hosts));
-	w->hosts[w->hosts_n] = NULL;
-}
-
-static void load_secret(const struct conf_node *auth, const char *key, struct secret **ret,
-			struct buf *why)
-{
-	CLEANUP(buf_cleanup) struct buf own = {0};
-
-	*ret = conf_load_secret(auth, key, &own);
-	if (own.n)
-		buf_addf(why, "%s: %s", key, own.p);
-}
-
-static struct oauth_conf oauth_conf_of(struct worker *w, const struct conf_node *auth)
-{
-	const char *scope = conf_text(auth, "scope"), *audience = conf_text(auth, "audience");
-	const char *login = conf_text(w->conf, "login_url");
-
-	make_hosts(w, auth);
-	if (!audience)
-		audience = login ? login : conf_text(w->conf, "url");
-	return (struct oauth_conf){
-		.client_id = conf_text(auth, "client_id"),
-		.scope = scope ? scope : w->driver->token_scope,
-		.certificate = conf_text(auth, "certificate"),
-		.basic = conf_bool(auth, "basic"),
-		.username = conf_text(auth, "username"),
-		.audience = audience,
-		.base_member = w->driver->token_base,
-		.base_hosts = (const char *const *)w->hosts,
-		.hints = w->driver->token_hints,
-		.login = w->driver->login,
-		.timeout_ms = conf_int(conf_section(w->conf, "http"), "timeout"),
-	};
-}
-
-/* Each log-in ends the session of the one before: two processes would throw each other out by turns. */
-static void check_login(const struct worker *w, struct buf *why)
-{
-	if (!w->driver->login)
-		buf_addf(why, "method: driver %s has no log-in of its own", w->driver->name);
-	else if (strcmp(w->instance, w->target_name) != 0)
-		buf_adds(why, "method: login allows one worker process; use a token for more");
-}
-
 static void make_oauth(struct worker *w, struct buf *errors)
 {
-	const struct conf_node *auth = conf_section(w->conf, "auth");
-	struct oauth_conf conf = oauth_conf_of(w, auth);
 	CLEANUP(buf_cleanup) struct buf why = {0};
-	size_t i = 0;
 
-	while (strcmp(methods[i].method, conf_text(auth, "method")) != 0)
-		i++;
-	conf.method = methods[i].oauth;
-	load_secret(auth, methods[i].secret ? methods[i].secret : "client_secret", &w->secret,
-		    &why);
-	load_secret(auth, "password", &w->password, &why);
-	load_secret(auth, "security_token", &w->suffix, &why);
-	if (!why.n && methods[i].secret && !w->secret)
-		buf_addf(&why, "%s: missing", methods[i].secret);
-	if (conf.method == OAUTH_LOGIN)
-		check_login(w, &why);
-	if (conf.method != OAUTH_BEARER)
-		make_token_url(w, errors);
-	conf.token_url = w->token_url.p;
-	conf.secret = w->secret;
-	conf.password = w->password;
-	conf.suffix = w->suffix;
-	w->retired = conf.method == OAUTH_PASSWORD;
-	if (!why.n)
-		w->oauth = oauth_new(w->http, &conf, &why);
+	w->credentials = (struct credentials){.conf = w->conf,
+					      .driver = w->driver,
+					      .target = w->target,
+					      .name = w->target_name,
+					      .instance = w->instance};
+	if (!credentials_load(&w->credentials, errors))
+		return;
+	w->oauth = oauth_new(w->http, &w->credentials.oauth, &why);
 	if (!w->oauth) {
 		conf_where(w->conf, "auth", errors);
 		buf_addf(errors, ": auth.%s\n", why.p);
@@ -369,16 +262,10 @@ void worker_free(struct worker *w)
 	join_free(w->join);
 	licence_free(w->licence);
 	mapping_free(w->mapping);
-	secret_free(w->secret);
-	secret_free(w->password);
-	secret_free(w->suffix);
-	for (size_t i = 0; i < w->hosts_n; i++)
-		free(w->hosts[i]);
-	free(w->hosts);
+	credentials_done(&w->credentials);
 	secret_free(w->curve_key);
 	loop_timer_free(w->timer);
 	buf_done(&w->name);
-	buf_done(&w->token_url);
 	buf_done(&w->origin);
 	buf_done(&w->agent);
 	buf_done(&w->trouble);
@@ -540,10 +427,6 @@ static int join_broker(struct worker *w, struct buf *why)
 
 /* ---- the test of the connection comes first ---- */
 
-static const char retired_text[] =
-	"auth.method: password is being retired (RFC 9700 2.4, and by vendors); use client_secret "
-	"or jwt";
-
 static void try_check(void *arg);
 
 static void on_step(void *arg, bool ok, const char *step, const char *text)
@@ -605,16 +488,16 @@ int worker_start(struct worker *w, loop_fn ended, void *arg, struct buf *why)
 	loop_timer_free(w->timer);
 	w->timer = loop_timer_new(w->loop, try_check, w);
 	service_ready(w->loop);
-	if (w->retired)
-		log_msg(LOG_WARN_, "DP-3206", "%s", retired_text);
+	if (credentials_warning(&w->credentials))
+		log_msg(LOG_WARN_, "DP-3206", "%s", credentials_warning(&w->credentials));
 	try_check(w);
 	return 0;
 }
 
 void worker_check(struct worker *w, probe_say_fn say, probe_checked_fn done, void *arg)
 {
-	if (w->retired)
-		say(arg, true, "warning", retired_text);
+	if (credentials_warning(&w->credentials))
+		say(arg, true, "warning", credentials_warning(&w->credentials));
 	probe_check(w->exchange, w->driver, w->target, say, done, arg);
 }
 
