@@ -188,6 +188,8 @@ static void take_records(const struct target *t, const struct target_op *op, con
 			continue;
 		if (op->kind == TARGET_FIND && !salesforce_matches(t, item, &op->key))
 			continue;
+		if (op->kind != TARGET_FIND && op->kind != TARGET_READ)
+			continue;
 		add_account(t, item, a);
 	}
 }

@@ -7,8 +7,7 @@ import pytest
 
 from world import SERVICES, World, key_of
 
-REFUSALS = {  # name in world.SERVICES: body of a 400 that no retry mends
-    "app": {"schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"], "status": "400", "scimType": "invalidValue", "detail": "no"},
+REFUSALS = {  # name in world.SERVICES: body of a 400 that no retry mends (app and desk: test_faults_targets.py)
     "m365": {"error": {"code": "Request_BadRequest", "message": "Invalid value specified for property 'jobTitle' of resource 'User'.",
                        "details": [{"code": "InvalidValue", "target": "jobTitle", "message": "x"}]}},
     "crm": [{"message": "Title: data value too large", "errorCode": "STRING_TOO_LONG", "fields": ["Title"]}],
