@@ -106,11 +106,12 @@
  * pause {"target","why"?} -> {"changed":1}              no TASK until resume; what is in flight ends
  * resume {"target"} -> {"changed":1}                    also ends a pause that the target itself caused
  *
- * plan_page {"target","at"?,"users"?:[USER],"most"?} ->
+ * plan_page {"target","at"?,"users"?:[USER],"config"?:"32 hex"} ->
  *   {"wire":1, "tasks":"base64 of a TASKS body: users of the target with all that a task of theirs would carry, permits none",
  *    "states":"cdfrpx",   a letter for each: clean, due, in flight, retry, parked, dead
  *    "held":[{"user":USER,"op","what","phase"}],  of these users
  *    "next":[0,500] or null,  to be said as `at` for the next page    "total":1000}       all users of the realm
+ *    "unchanged":950,   left out: clean by that configuration, which is the workers' and was applied to all
  *   Reads alone; for `dirpipe plan` and `dirpipe reconcile`. users: these and no others.
  * plan_guard {"target","more":7} -> {"holds":false,"in_scope":1000}     would the guard hold so many more?
  * plan_claims {"target","claims":[["rid",USER],…]} -> {"refused":[0]}   places of those whose account is another user's

@@ -57,6 +57,8 @@ void sync_drifted(struct request *r);
 void sync_reconciled(struct request *r);
 
 /* verbs_apply.c */
+int request_fp(const char *text,
+	       struct fp *ret) MUST_CHECK; /* 32 hex digits; NULL is none: -EINVAL */
 void apply_rows(struct request *r);
 void apply_state(struct request *r);
 /* verbs_held.c, verbs_link.c */

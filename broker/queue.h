@@ -465,6 +465,8 @@ int queue_peek(const struct queue *q, unsigned target, const struct id *user,
 /* What the guard knows of a user's destructive operations: start with *cursor = 0; false at the end. Texts are the engine's. */
 bool queue_held_next(const struct queue *q, unsigned target, const struct id *user,
 		     uint32_t *cursor, struct queue_held_row *ret);
+/* Everybody was gone through with this configuration of the workers: who is clean is so by it. */
+bool queue_config_settled(const struct queue *q, unsigned target, const struct fp *config);
 /* Would the guard hold so many more, wanted now and by themselves? */
 bool queue_guard_holds(const struct queue *q, unsigned target, uint64_t more);
 /* Whose account is it? -ENOENT: nobody claimed it. */

@@ -100,6 +100,13 @@ int queue_peek(const struct queue *q, unsigned target, const struct id *user,
 	return 0;
 }
 
+bool queue_config_settled(const struct queue *q, unsigned target, const struct fp *config)
+{
+	const struct target *t = q->targets[target];
+
+	return !t->walk && fp_equal(&t->stored_conf, config) && fp_equal(&t->conf.config, config);
+}
+
 /* ---- invariants ---- */
 
 struct tally {

@@ -14,7 +14,7 @@ static int digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static int fp_parse(const char *text, struct fp *ret)
+int request_fp(const char *text, struct fp *ret)
 {
 	if (!text || strlen(text) != 2 * sizeof(ret->b))
 		return -EINVAL;
@@ -58,7 +58,7 @@ static int apply_row(struct request *r, const cJSON *json)
 
 	if (!cJSON_IsString(user) || id_parse(slice_of(user->valuestring), &row.user) < 0 ||
 	    !cJSON_IsNumber(version) || version->valuedouble < 1 || version->valuedouble > 1e9 ||
-	    !cJSON_IsString(hash) || fp_parse(hash->valuestring, &row.hash) < 0 ||
+	    !cJSON_IsString(hash) || request_fp(hash->valuestring, &row.hash) < 0 ||
 	    fp_is_none(&row.hash) || permits_of(cJSON_GetArrayItem(json, 3), &permits, &n) < 0)
 		return -EINVAL;
 	row.version = (uint64_t)version->valuedouble;
@@ -104,7 +104,7 @@ void apply_rows(struct request *r)
 	if (!request_ready(r) || !request_target(r, &r->target))
 		return;
 	if (!rows || cJSON_GetArraySize(rows) > ROWS_MOST ||
-	    fp_parse(json_text(r->json, "config"), &config) < 0) {
+	    request_fp(json_text(r->json, "config"), &config) < 0) {
 		request_failed(r, "bad_request", "config and at most 500 rows are needed");
 		return;
 	}

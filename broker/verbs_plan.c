@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { PAGE_MOST = 500, CLAIMS_MOST = 1000, FOUND_MOST = 100000 };
+enum { PAGE_MOST = 500, WALK_MOST = 20000, CLAIMS_MOST = 1000, FOUND_MOST = 100000 };
 
 /* ---- pages of users ---- */
 
@@ -84,6 +84,7 @@ static void page_answer(struct page *page, struct request *r)
 	cJSON_AddStringToObject(result, "states", page->states.n ? page->states.p : "");
 	cJSON_AddItemToObject(result, "held", page->held);
 	cJSON_AddNumberToObject(result, "total", (double)total);
+	cJSON_AddNumberToObject(result, "unchanged", (double)r->changed);
 	if (r->more) {
 		next = cJSON_AddArrayToObject(result, "next");
 		cJSON_AddItemToArray(next, cJSON_CreateNumber(r->source));
@@ -126,19 +127,46 @@ static bool take_cursor(struct request *r)
 	return true;
 }
 
-/* The next users of the walk; r->more: there may be others. */
+/* Who is clean by the asker's own configuration has nothing to be done: the queue itself says so, and nothing is read. */
+static bool settled(const struct request *r)
+{
+	const struct queue *q = turn_queue(request_turn(r));
+	struct fp config;
+
+	return q && request_fp(json_text(r->json, "config"), &config) == 0 &&
+	       queue_config_settled(q, r->target, &config);
+}
+
+static bool is_clean(const struct request *r, const struct id *user)
+{
+	const struct queue *q = turn_queue(request_turn(r));
+	struct queue_entry_row row;
+	struct queue_held_row held;
+	uint32_t cursor = 0;
+
+	return queue_peek(q, r->target, user, &row) == 0 && row.state == QUEUE_CLEAN &&
+	       row.verify != QUEUE_VERIFY_NOW &&
+	       !queue_held_next(q, r->target, user, &cursor, &held);
+}
+
+/* The next users of the walk; r->changed: how many clean ones were left out; r->more: there may be others. */
 static size_t next_users(struct request *r, struct id ids[PAGE_MOST])
 {
 	const struct queue *q = turn_queue(request_turn(r));
+	bool skips = settled(r);
 	size_t n = 0;
 
-	while (n < PAGE_MOST && r->source < request_names(r)->sources_n) {
-		if (queue_walk(q, r->source, &r->walk, &ids[n])) {
+	for (size_t walked = 0;
+	     n < PAGE_MOST && walked < WALK_MOST && r->source < request_names(r)->sources_n;
+	     walked++) {
+		if (!queue_walk(q, r->source, &r->walk, &ids[n])) {
+			r->source++;
+			r->walk = 0;
+		} else if (skips && is_clean(r, &ids[n])) {
+			r->changed++;
+		} else {
 			n++;
-			continue;
 		}
-		r->source++;
-		r->walk = 0;
 	}
 	r->more = r->source < request_names(r)->sources_n;
 	return n;

@@ -1,6 +1,7 @@
-"""A real OpenLDAP with generated people, two target services, and dirpipe between them; see tests/demo."""
+"""A real OpenLDAP with generated people, five target services, and dirpipe between them; see tests/demo."""
 
 import argparse
+import contextlib
 import json
 import pathlib
 import shutil
@@ -11,6 +12,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "system"))
 
+import demo_acts  # noqa: E402
 import expected  # noqa: E402
 from pipeline import Pipeline, target_section  # noqa: E402
 from servers import Slapd  # noqa: E402
@@ -138,12 +140,18 @@ def table(rows):
 
 def demo(options, place):
     say(f"starting OpenLDAP with {options.users} people")
-    with Slapd(place / "slapd", users=options.users) as directory, ScimSim(place / "scim") as scim, GraphSim(place / "graph") as graph:
+    with Slapd(place / "slapd", users=options.users) as directory, ScimSim(place / "scim") as scim, GraphSim(place / "graph") as graph, \
+            contextlib.ExitStack() as stack:
         targets = {"app": scim, "m365": graph}
+        more = demo_acts.services(place)
+        for service in more.values():
+            stack.enter_context(service)
+        demo_acts.prepare(directory, more, graph)
         guard = {"guard": {"settle": SETTLE, "percent": 50, "most": 10 * options.each}}  # so many leave here on purpose
-        routes = [{"target": name} for name in targets]
-        source = directory.source(attributes=expected.attributes(KIND), routes=routes)
+        source = directory.source(attributes=expected.attributes(KIND), **demo_acts.source_part(directory, targets, more))
         sections = {name: target_section(t, KIND, **guard) for name, t in targets.items()}
+        sections["m365"] |= demo_acts.licences()
+        sections |= demo_acts.sections(more, KIND)
         total = len(directory.people())
         say("starting dirpipe (dirpipe up)")
         with Pipeline(place / "dirpipe", {"corp": source}, sections) as pipeline:
@@ -151,11 +159,13 @@ def demo(options, place):
             requests = {name: t.stats()["requests"] for name, t in targets.items()}
             say("changing people in the directory, one after the other; from the directory's commit to the target's acknowledgement:")
             changes, left = live(directory, targets, options.each)
+            rows_more = demo_acts.Acts(pipeline, directory, targets, more, KIND, say).run()
             pipeline.wait_idle()
             total_now, results = check(directory, targets, left)
             rows = [{"name": name, "expected": total_now, "equal": results[name][0] if not results[name][1] else
                      min(results[name][0], total_now - 1), "requests": requests[name], "seconds": round(seconds[name], 2),
                      "users_per_s": round(total / seconds[name], 1) if seconds[name] else 0} for name in targets]
+            rows += rows_more
             table(rows)
             for name in targets:
                 for line in results[name][1][:5]:

@@ -185,6 +185,8 @@ static void on_page(void *arg, const cJSON *result, const char *why)
 	p->next = cJSON_Duplicate(json_array(result, "next"), true);
 	p->asked_all = p->conf.users_n > 0 ? p->users_at >= p->conf.users_n : !p->next;
 	p->total = (uint64_t)json_int(result, "total", 0);
+	p->users += (uint64_t)json_int(result, "unchanged", 0);
+	p->unchanged += (uint64_t)json_int(result, "unchanged", 0);
 	page->next = p->pages;
 	p->pages = page;
 	next_page(p); /* it comes while this one is worked on */
@@ -208,6 +210,8 @@ static void next_page(struct plan *p)
 	p->asking = true;
 	fields = cJSON_CreateObject();
 	cJSON_AddStringToObject(fields, "target", p->conf.target);
+	if (!p->conf.compare)
+		plan_add_hex(fields, "config", &p->conf.config);
 	if (p->next)
 		cJSON_AddItemToObject(fields, "at", cJSON_Duplicate(p->next, true));
 	if (p->conf.users_n > 0) {

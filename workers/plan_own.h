@@ -57,6 +57,7 @@ struct plan_page *plan_page_of(const struct plan *p, struct task_lease lease);
 void plan_fail(struct plan *p, const char *why);
 
 /* plan_row.c: counts and says */
+void plan_add_hex(cJSON *to, const char *name, const struct fp *fp);
 void plan_row(struct plan *p, const struct plan_page *page, const struct task_shown *shown);
 void plan_problem(struct plan *p, const struct plan_item *item, const struct wire_result *r);
 void plan_summary(struct plan *p, bool holds);

@@ -135,7 +135,7 @@ static void add_needs(struct plan *p, cJSON *row, const struct plan_page *page,
 
 /* ---- lines ---- */
 
-static void add_hex(cJSON *to, const char *name, const struct fp *fp)
+void plan_add_hex(cJSON *to, const char *name, const struct fp *fp)
 {
 	char text[2 * sizeof(fp->b) + 1];
 
@@ -183,7 +183,7 @@ void plan_row(struct plan *p, const struct plan_page *page, const struct task_sh
 
 	add_name(row, shown);
 	cJSON_AddStringToObject(row, "account", shown->rid);
-	add_hex(row, "hash", &shown->hash);
+	plan_add_hex(row, "hash", &shown->hash);
 	ops = cJSON_AddArrayToObject(row, "ops");
 	if (shown->alone) {
 		cJSON *o = cJSON_CreateObject();
@@ -229,7 +229,7 @@ void plan_summary(struct plan *p, bool holds)
 	cJSON *line = cJSON_CreateObject(), *s = cJSON_AddObjectToObject(line, "summary");
 
 	cJSON_AddStringToObject(s, "target", p->conf.target);
-	add_hex(s, "config", &p->conf.config);
+	plan_add_hex(s, "config", &p->conf.config);
 	cJSON_AddNumberToObject(s, "users", (double)p->users);
 	cJSON_AddNumberToObject(s, "unchanged", (double)p->unchanged);
 	cJSON_AddNumberToObject(s, "rows", (double)p->rows);

@@ -112,6 +112,7 @@ void task_drop(struct task *t)
 		free_cleanup(&t->refs[i].rid);
 	}
 	free(t->refs);
+	free(t->ref_ids);
 	for (size_t i = 0; i < t->permits_n; i++) {
 		free(t->permits[i].op);
 		free(t->permits[i].what);
@@ -167,6 +168,7 @@ static void take_lists(struct task *t, const struct wire_task *w)
 		t->permits[t->permits_n++] =
 			(struct task_permit){slice_dup(op.op), slice_dup(op.what)};
 	t->refs = mem_array(rids.count + 1, sizeof(*t->refs));
+	t->ref_ids = mem_array(rids.count + 1, sizeof(*t->ref_ids));
 	t->no_seat = mem_array(t->permits_n + 1, sizeof(*t->no_seat));
 	for (size_t i = 0, n = 0; i < t->permits_n; i++) {
 		if (strcmp(t->permits[i].op, "no_seat") == 0)
@@ -179,6 +181,7 @@ static void take_lists(struct task *t, const struct wire_task *w)
 			name++;
 		if (!name || !*name)
 			continue; /* the service has no such reference */
+		t->ref_ids[t->refs_n] = ref.id;
 		t->refs[t->refs_n++] = (struct target_ref){slice_dup(ref.name), slice_dup(ref.rid)};
 		if (ref.rid.n == 0) {
 			wire_add_id(&t->owed, &(struct wire_id){.id = ref.id});

@@ -40,6 +40,7 @@ struct task {
 	struct fp wanted;
 	bool left, enabled, leave_delete;
 	struct target_ref *refs;
+	struct id *ref_ids; /* of refs, whose accounts they are */
 	size_t refs_n;
 	struct buf owed;
 	uint32_t owed_n;
@@ -120,6 +121,8 @@ void task_fail(struct task *t, const struct exchange_outcome *o);
 
 /* task_plan.c */
 void task_decide(struct task *t);
+/* Plans once more as if nobody that the user refers to had an account yet: they are owed. False: so it was already. */
+bool task_plan_owing(struct task *t);
 void task_plan(struct task *t); /* with what is known of the account; create when there is none */
 void task_park_by_plan(struct task *t); /* t is gone after it */
 

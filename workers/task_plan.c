@@ -334,3 +334,23 @@ void task_plan(struct task *t)
 	if (task_agree(t, t->plan.first || !t->claimed ? NULL : "link"))
 		task_apply_next(t);
 }
+
+bool task_plan_owing(struct task *t)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < t->refs_n; i++) {
+		if (!*t->refs[i].rid)
+			continue;
+		any = true;
+		free_cleanup(&t->refs[i].rid);
+		t->refs[i].rid = mem_dup("");
+		wire_add_id(&t->owed, &(struct wire_id){.id = t->ref_ids[i]});
+		t->owed_n++;
+	}
+	if (!any)
+		return false;
+	t->wanted = fingerprint(t, t->enabled);
+	task_plan(t);
+	return true;
+}

@@ -102,6 +102,9 @@ bool task_agree(struct task *t, const char *alone)
 		agree(t);
 		return true;
 	}
+	/* Rows before this one may have made the manager's account since the plan: the reference comes later, as it was shown. */
+	if (!t->agreed && task_plan_owing(t))
+		return false;
 	task_finish(t, &(struct task_end){.verdict = VERDICT_RETRY, .reason = WIRE_CHANGED});
 	return false;
 }

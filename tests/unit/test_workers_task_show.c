@@ -204,6 +204,26 @@ static void a_creation_is_not_done_when_somebody_was_quicker(void **state)
 	assert_null(json_text(account_of("r1"), "name"));
 }
 
+/* The manager's account was made by another row of the plan: the reference is owed, as it was shown. */
+static void a_reference_that_came_since_is_set_later(void **state)
+{
+	struct wire_task t = task_for(1, snapshot(1, "\"Berg\"", true, FULL));
+	struct buf rids = {0};
+
+	(void)state;
+	wire_add_rid(&rids, &(struct wire_rid){SLICE("manager"), {{9}}, SLICE("")});
+	t.rids = wire_list_of(&rids, 1);
+	t.expect = shown(t);
+	happened("NOTE0 FIND");
+	buf_clear(&rids);
+	wire_add_rid(&rids, &(struct wire_rid){SLICE("manager"), {{9}}, SLICE("r9")});
+	t.rids = wire_list_of(&rids, 1);
+	run(again(t));
+	happened("NOTE0 FIND CREATE done");
+	assert_int_equal(broker.last.owed.count, 1);
+	buf_done(&rids);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,6 +236,7 @@ int main(void)
 		TEST(without_its_permit_nothing_is_done),
 		TEST(what_is_right_already_was_not_approved),
 		TEST(a_creation_is_not_done_when_somebody_was_quicker),
+		TEST(a_reference_that_came_since_is_set_later),
 	};
 
 	return RUN(tests);
