@@ -172,13 +172,11 @@ static void check_guard(const struct queue *q)
 
 			if (!h->op || h->target != target)
 				continue;
-			if (h->serial) {
-				serial += h->phase == QUEUE_WANTED;
-				assert((h->phase == QUEUE_GRANTED) == (t->serial_holder == i));
-				continue;
-			}
-			wanted += h->phase == QUEUE_WANTED;
-			held += h->phase == QUEUE_HELD;
+			assert(!h->serial ||
+			       (h->phase == QUEUE_GRANTED) == (t->serial_holder == i));
+			serial += h->serial && h->phase == QUEUE_WANTED;
+			wanted += !h->serial && h->phase == QUEUE_WANTED;
+			held += !h->serial && h->phase == QUEUE_HELD;
 		}
 		assert(wanted == t->wanted && held == t->counts.held);
 		assert(serial == t->serial_wanted);

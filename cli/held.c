@@ -199,13 +199,13 @@ static int by_group(const void *left, const void *right)
 /* Sorted, so that each group's rows lie together. Owned by the caller; the rows are the list's. */
 static const cJSON **sorted(const cJSON *held, size_t *ret_n)
 {
-	const cJSON **rows = mem_array((size_t)cJSON_GetArraySize(held) + 1, sizeof(*rows));
+	const cJSON **rows = mem_array((size_t)cJSON_GetArraySize(held) + 1, sizeof(cJSON *));
 	const cJSON *row;
 
 	*ret_n = 0;
 	cJSON_ArrayForEach (row, held)
 		rows[(*ret_n)++] = row;
-	qsort((void *)rows, *ret_n, sizeof(*rows), by_group);
+	qsort((void *)rows, *ret_n, sizeof(cJSON *), by_group);
 	return rows;
 }
 
