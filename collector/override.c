@@ -136,7 +136,7 @@ static void load_one(struct override_table *t, const struct conf_node *n,
 	struct override *o = NULL;
 
 	load_key(t, n, &key, why);
-	if (why->n > 0)
+	if (why->n > 0 || !key.p)
 		return;
 	HASH_FIND(hh, t->by_key, key.p, key.n, o);
 	if (o != NULL) {
@@ -170,7 +170,7 @@ void override_free(struct override_table *t)
 	if (t == NULL)
 		return;
 	HASH_ITER (hh, t->by_key, o, next) {
-		HASH_DEL(t->by_key, o);
+		HASH_DEL(t->by_key, o); // NOLINT(clang-analyzer-unix.Malloc): uthash
 		free(o->key);
 		cJSON_Delete(o->set);
 		free(o);

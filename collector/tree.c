@@ -263,7 +263,7 @@ void tree_free(struct tree *t)
 	if (!t)
 		return;
 	HASH_ITER (hh, t->units, u, next) {
-		HASH_DEL(t->units, u);
+		HASH_DEL(t->units, u); // NOLINT(clang-analyzer-unix.Malloc): uthash
 		free(u->key);
 		free(u->dn);
 		free(u->path);

@@ -61,10 +61,13 @@ static bool add(struct slice text, struct buf *out, bool fold)
 
 	text = trimmed(text);
 	if (is_ascii(text)) {
-		for (size_t i = 0; i < text.n; i++)
-			buf_addc(out, fold && text.p[i] >= 'A' && text.p[i] <= 'Z'
-					      ? (char)(text.p[i] + 32)
-					      : text.p[i]);
+		for (size_t i = 0; i < text.n; i++) {
+			char c = text.p[i];
+
+			if (fold && c >= 'A' && c <= 'Z')
+				c = (char)(c + 'a' - 'A');
+			buf_addc(out, c);
+		}
 		return text.n > 0;
 	}
 	n = utf8proc_map((const utf8proc_uint8_t *)text.p, (utf8proc_ssize_t)text.n, &made, how);

@@ -116,14 +116,14 @@ void match_free(struct match *m)
 	}
 	free(m->people);
 	HASH_ITER (hh, m->accounts, a, next) {
-		HASH_DEL(m->accounts, a);
+		HASH_DEL(m->accounts, a); // NOLINT(clang-analyzer-unix.Malloc): uthash
 		free(a->rid);
 		free(a->name);
 		cJSON_Delete(a->values);
 		free(a);
 	}
 	HASH_ITER (hh, m->taken, t, other) {
-		HASH_DEL(m->taken, t);
+		HASH_DEL(m->taken, t); // NOLINT(clang-analyzer-unix.Malloc): uthash
 		free(t->rid);
 		free(t);
 	}

@@ -94,7 +94,7 @@ static bool yield(struct task *t)
 	const char *field = t->name.field.p;
 	const cJSON *now = t->has_account ? mapping_get(t->account.json, field) : NULL;
 
-	if (!cJSON_IsString(now) || !task_permitted(t, "yield", field) ||
+	if (!now || !cJSON_IsString(now) || !task_permitted(t, "yield", field) ||
 	    !other_name(t, now->valuestring, &other))
 		return false;
 	cJSON_Delete(t->name.set);

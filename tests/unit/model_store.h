@@ -211,7 +211,6 @@ static inline void mirror_rid_free(struct mirror *m, const struct queue_effect *
 	*owner = 0;
 }
 
-/* One case per kind of effect. NOLINTNEXTLINE(readability-function-size) */
 static inline struct mirror_held *held_of(struct mirror *m, const struct queue_effect *f)
 {
 	unsigned u = n_of(&f->user), t = f->target;
@@ -219,6 +218,7 @@ static inline struct mirror_held *held_of(struct mirror *m, const struct queue_e
 	return slice_is(f->held.op, "serial") ? &m->serial[u][t] : &m->held[u][t];
 }
 
+/* One case per kind of effect. NOLINTNEXTLINE(readability-function-size) */
 static inline void mirror_effect(struct mirror *m, const struct queue_effect *f)
 {
 	unsigned u = n_of(&f->user), t = f->target < TARGETS ? f->target : 0;

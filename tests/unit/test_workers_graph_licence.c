@@ -46,6 +46,23 @@ struct scene {
 	bool disabled, create, left, privileged;
 };
 
+static void say_plan(const struct target_plan *plan, struct buf *out)
+{
+	if (plan->read)
+		buf_adds(out, "READ");
+	for (const struct target_op *op = plan->first; op && !plan->read; op = op->next) {
+		buf_addf(out, "%s%s%s%s%s%s", out->n ? "; " : "", op->name, op->what ? " " : "",
+			 op->what ? op->what : "", op->permit ? " permit" : "",
+			 op->intent ? " intent" : "");
+		add_json(out, "body", op->body);
+		add_json(out, "remember", op->remember);
+	}
+	if (!plan->read)
+		add_json(out, "| so", plan->remember);
+	if (plan->parked)
+		buf_addf(out, " | then %s %s", plan->parked, plan->waits.n ? plan->waits.p : "");
+}
+
 static void plan_of(const struct scene *s, struct buf *out)
 {
 	CLEANUP(buf_cleanup) struct buf text = {0};
@@ -92,19 +109,7 @@ static void plan_of(const struct scene *s, struct buf *out)
 	}
 	target_plan_init(&plan);
 	assert_int_equal(target_graph.plan(bench.target, &want, &plan), 0);
-	if (plan.read)
-		buf_adds(out, "READ");
-	for (const struct target_op *op = plan.first; op && !plan.read; op = op->next) {
-		buf_addf(out, "%s%s%s%s%s%s", out->n ? "; " : "", op->name, op->what ? " " : "",
-			 op->what ? op->what : "", op->permit ? " permit" : "",
-			 op->intent ? " intent" : "");
-		add_json(out, "body", op->body);
-		add_json(out, "remember", op->remember);
-	}
-	if (!plan.read)
-		add_json(out, "| so", plan.remember);
-	if (plan.parked)
-		buf_addf(out, " | then %s %s", plan.parked, plan.waits.n ? plan.waits.p : "");
+	say_plan(&plan, out);
 	target_plan_done(&plan);
 	target_account_done(&account);
 	licence_verdict_done(&v);

@@ -416,16 +416,22 @@ static void pages(void **state)
 
 /* ---- groups ---- */
 
+static struct target_op group_add(cJSON *body)
+{
+	static char what[] = "St&ff";
+
+	return (struct target_op){.kind = TARGET_STEP,
+				  .name = "group_add",
+				  .what = what,
+				  .rid = "r1",
+				  .user = "u1",
+				  .body = body};
+}
+
 static void group_requests(void **state)
 {
 	cJSON *body = parsed("{\"group\":\"St&ff\",\"id\":\"g/1\"}");
-	struct target_op a = {.kind = TARGET_STEP,
-			      .name = "group_add",
-			      .what = (char[]){"St&ff"},
-			      .rid = "r1",
-			      .user = "u1",
-			      .body = body};
-	struct target_op b = a;
+	struct target_op a = group_add(body), b = a;
 	struct target_op *ops[] = {&a, &b};
 
 	(void)state;
@@ -456,6 +462,19 @@ static void group_requests(void **state)
 	expect_answers(&bench, ops, 1, 400, "", "{\"scimType\":\"invalidValue\"}",
 		       "400 stale member_missing");
 	expect_answers(&bench, ops, 1, 404, "", "", "404 stale group_gone");
+	bench_close(&bench);
+	cJSON_Delete(body);
+}
+
+static void group_lookups(void **state)
+{
+	cJSON *body = parsed("{\"group\":\"St&ff\",\"id\":\"g/1\"}");
+	struct target_op a = group_add(body);
+	struct target_op *ops[] = {&a};
+
+	(void)state;
+	open_with("    groups: [{group: a, remote: 'St&ff'}]\n    options: {exclude_members: "
+		  "always}\n");
 	a.name = "group_find";
 	expect_request(&bench, ops, 1,
 		       "GET https://a.example/v2/Groups?filter=displayName%20eq%20%22St%26ff%22&"
@@ -516,17 +535,12 @@ static void whole_lists(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(requests),
-		cmocka_unit_test(dialects),
-		cmocka_unit_test(put),
-		cmocka_unit_test(bulk),
-		cmocka_unit_test(bulk_answers),
-		cmocka_unit_test(answer_table),
-		cmocka_unit_test(pages),
-		cmocka_unit_test(group_requests),
-		cmocka_unit_test(whole_lists),
-		cmocka_unit_test(many_finds),
-		cmocka_unit_test(many_finds_that_prove_nothing),
+		cmocka_unit_test(requests),	 cmocka_unit_test(dialects),
+		cmocka_unit_test(put),		 cmocka_unit_test(bulk),
+		cmocka_unit_test(bulk_answers),	 cmocka_unit_test(answer_table),
+		cmocka_unit_test(pages),	 cmocka_unit_test(group_requests),
+		cmocka_unit_test(group_lookups), cmocka_unit_test(whole_lists),
+		cmocka_unit_test(many_finds),	 cmocka_unit_test(many_finds_that_prove_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

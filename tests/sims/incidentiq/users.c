@@ -149,6 +149,8 @@ uint32_t users_rival(const struct iiq *s, const struct json *doc, uint32_t but,
 bool users_put(struct iiq *s, uint32_t number, const struct draft *d)
 {
 	struct user *user = &s->users[number];
+	/* a draft of an update borrows from what it replaces */
+	char *old[] = {user->doc, user->text, user->key};
 	struct text doc = {0}, text = {0};
 	bool changed;
 
@@ -159,9 +161,6 @@ bool users_put(struct iiq *s, uint32_t number, const struct draft *d)
 	fields_text(d->doc, s->knobs.search, &text);
 	if (user->doc)
 		index_values(s, number, tree_of(s, user), false);
-	free(user->doc);
-	free(user->text);
-	free(user->key);
 	user->doc = doc.p;
 	user->doc_n = (uint32_t)doc.n;
 	user->text = text.p ? text.p : xdup("", 0);
@@ -175,6 +174,8 @@ bool users_put(struct iiq *s, uint32_t number, const struct draft *d)
 		user->password = d->password;
 	if (changed)
 		user->modified_ms = sim_now_ms(s->sim);
+	for (size_t i = 0; i < 3; i++)
+		free(old[i]);
 	return changed;
 }
 

@@ -237,7 +237,7 @@ static struct slice look_up(const struct json *at, struct slice path)
 		while (at && index-- > 0)
 			at = at->next;
 	}
-	return json_is(at, JSON_STRING) ? at->string : (struct slice){0};
+	return at && json_is(at, JSON_STRING) ? at->string : (struct slice){0};
 }
 
 /* Puts values in the place of @{id.path}; false: there is none. */

@@ -211,7 +211,7 @@ static void run(const struct soql *q, struct hits *h)
 			h->list[kept++] = h->list[i];
 	}
 	h->n = kept;
-	if (q->offset > 0) {
+	if (q->offset > 0 && h->n) {
 		size_t skip = (size_t)q->offset < h->n ? (size_t)q->offset : h->n;
 
 		memmove(h->list, h->list + skip, (h->n - skip) * sizeof *h->list);

@@ -44,7 +44,9 @@ static void read_text(struct reader *r)
 		}
 		char c = (char)tolower((unsigned char)*r->p);
 
-		text_char(&out, c == 'n' ? '\n' : c == 'r' ? '\r' : c == 't' ? '\t' : *r->p);
+		if (c != 'n' && c != 'r' && c != 't')
+			c = *r->p;
+		text_char(&out, (char)(c == 'n' ? '\n' : c == 'r' ? '\r' : c == 't' ? '\t' : c));
 	}
 	if (r->p == r->end)
 		fail(r, "MALFORMED_QUERY", "unterminated string", (struct slice){0});
@@ -123,7 +125,7 @@ static struct path read_path(struct reader *r, struct object *o)
 		first = rest;
 	}
 	path.field = path.object ? schema_field(path.object, first) : -1;
-	if (path.field < 0 && !r->failed) {
+	if (path.field < 0 && o && !r->failed) {
 		sf_fail(r->s, r->call, 400, "INVALID_FIELD", NULL,
 			"No such column '%.*s' on entity '%s'.", (int)path.text.n, path.text.p,
 			o->name);
