@@ -297,6 +297,21 @@ static void plan_role(struct wanted *w)
 	put(&op->remember, "role", cJSON_CreateString(w->role));
 }
 
+/* The rest of the document stands there; a reference may still have come, gone or changed. */
+static void diff_manager(const struct wanted *w, struct target_op *found)
+{
+	const char *was = json_text(w->want->link->memory, "manager");
+	const char *now = json_text(w->document, "ManagerId");
+
+	if (now && (!was || strcmp(now, was) != 0)) {
+		found->set = cJSON_CreateObject();
+		cJSON_AddStringToObject(found->set, "ManagerId", now);
+	} else if (was && !now && cJSON_IsNull(json_get(w->document, "ManagerId"))) {
+		found->clear = cJSON_CreateObject();
+		cJSON_AddNullToObject(found->clear, "ManagerId");
+	}
+}
+
 static void plan_update(struct wanted *w)
 {
 	struct target_op found = {0}, *op;
@@ -305,6 +320,8 @@ static void plan_update(struct wanted *w)
 	if (!want->document_applied || want->account)
 		target_diff(w->document, want->account ? want->account->json : NULL,
 			    salesforce_same, &found);
+	else
+		diff_manager(w, &found);
 	drop_kept(&found);
 	if (!want->document_applied || want->account)
 		hold_email(w, &found);

@@ -17,6 +17,13 @@ bool task_permitted(const struct task *t, const char *op, const char *what)
 
 void task_want(struct task *t, const char *op, const char *what)
 {
+	struct wire_list said = wire_list_of(&t->wants, t->wants_n);
+	struct wire_op one;
+
+	while (wire_next_op(&said, &one)) {
+		if (slice_is(one.op, op) && slice_is(one.what, what ? what : ""))
+			return; /* several operations may wait for one permit */
+	}
 	wire_add_op(&t->wants, &(struct wire_op){.op = slice_of(op), .what = slice_of(what)});
 	t->wants_n++;
 }

@@ -491,13 +491,13 @@ def test_graph_delta(graph):
     assert graph.call("GET", link).status == 410
 
 
-SKU, PLAN, GROUP, OTHER = (f"{n}0000000-0000-4000-8000-000000000000" for n in range(1, 5))
+SKU, PLAN, TEAM, OTHER = (f"{n}0000000-0000-4000-8000-000000000000" for n in range(1, 5))
 
 
 def stranger(graph, name, **credentials):
     program = sims.npm_install("strangers") / "graph.mjs"
     given = {"port": graph.port, "tenant": graph.tenant, "clientId": graph.client_id, "name": name, "sku": SKU, "plan": PLAN,
-             "group": GROUP, "other": OTHER, **credentials}
+             "group": TEAM, "other": OTHER, **credentials}
     done = subprocess.run(["node", str(program), json.dumps(given)], check=True, capture_output=True, text=True, timeout=60,
                           env={**os.environ, "NODE_EXTRA_CA_CERTS": str(graph.ca_file)})
     return json.loads(done.stdout)
@@ -512,7 +512,7 @@ def test_microsofts_own_clients_work_unmodified(graph, way):
         credentials = {"certificate": {"thumbprint": hashlib.sha256(der).hexdigest(), "key": graph.client_key.read_text()}}
     graph.faults([{"match": {"method": "POST", "path_prefix": "/v1.0/users"},
                    "do": {"status": 429, "headers": {"Retry-After": "1"}}, "times": 1}])
-    graph.seed(skus=[{"skuId": SKU, "skuPartNumber": "SPE_E3", "seats": 1, "servicePlans": [PLAN]}], groups=[{"id": GROUP, "displayName": "g"}],
+    graph.seed(skus=[{"skuId": SKU, "skuPartNumber": "SPE_E3", "seats": 1, "servicePlans": [PLAN]}], groups=[{"id": TEAM, "displayName": "g"}],
                users=[{"id": OTHER, "userPrincipalName": "other@contoso.com", "displayName": "o", "usageLocation": "DE"}])
     said = stranger(graph, "stranger", **credentials)
     assert said["create"]["value"]["userPrincipalName"] == "stranger@contoso.com"
@@ -533,13 +533,13 @@ def test_microsofts_own_clients_work_unmodified(graph, way):
     assert said["unlicence"]["value"]["id"] == it
     assert "status" not in said["member"] and "already exist" in said["again"]["body"]
     assert [m["id"] for m in said["members"]["value"]["value"]] == [it]
-    assert [g["id"] for g in said["memberOf"]["value"]["value"]] == [GROUP]
+    assert [g["id"] for g in said["memberOf"]["value"]["value"]] == [TEAM]
     assert "status" not in said["unmember"] and said["sessions"]["value"]["value"] is True
     ledger = graph.ledger()
     assert [entry["kind"] for entry in ledger] == ["create", "disable", "update", "licence", "licence", "member_add", "member_remove",
                                                    "revoke", "delete", "restore"]
     assert {entry["user_agent"] for entry in ledger} <= {"node", "undici"}, "fetch of Node 20, of Node 18"
-    assert {entry["id"] for entry in ledger} == {it, GROUP}
+    assert {entry["id"] for entry in ledger} == {it, TEAM}
     creates = [line["status"] for line in graph.requests() if line["method"] == "POST" and line["path"] == "/v1.0/users"]
     assert creates == [429, 201, 400]
 
