@@ -25,7 +25,7 @@ def users_path(service):
     return "/v1.0/" if driver_of(service) == "graph" else "/scim/v2/Users"
 
 
-@pytest.mark.parametrize("seconds", [30, pytest.param(1200, marks=[pytest.mark.long, pytest.mark.timeout(2400)])])
+@pytest.mark.parametrize("seconds", [20, pytest.param(1200, marks=[pytest.mark.long, pytest.mark.timeout(2400)])])
 def test_GOALS_F13_throttled_for_a_while(tmp_path, seconds):
     """Retry-After in whole seconds, in fractions, as a date, absent: nobody's attempts grow, nobody dies, all arrive."""
     with World(tmp_path, users=60, seed=41, workers={"app": 2, "m365": 2}) as w:
