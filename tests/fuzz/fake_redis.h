@@ -104,9 +104,14 @@ void redis_free(struct redis *r)
 
 /* The library makes room for as many elements as the reply says it has; the sanitizer would fill that. */
 static redisReplyObjectFunctions *fake_made;
-static void *(*fake_array)(const redisReadTask *task, int n);
+#if HIREDIS_MAJOR >= 1
+typedef size_t fake_count;
+#else
+typedef int fake_count;
+#endif
+static void *(*fake_array)(const redisReadTask *task, fake_count n);
 
-static void *fake_small_array(const redisReadTask *task, int n)
+static void *fake_small_array(const redisReadTask *task, fake_count n)
 {
 	return n > 100000 ? NULL : fake_array(task, n);
 }

@@ -268,7 +268,7 @@ void directory_clear(struct directory *dir)
 		free(user->mail);
 		free(user->roles);
 		free(user->groups);
-		for (int k = 0; user->plans && k < SKUS_MAX; k++)
+		for (uint32_t k = 0; user->plans && k < SKUS_MAX; k++)
 			free(user->plans[k]);
 		free(user->plans);
 	}
